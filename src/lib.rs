@@ -1,0 +1,2 @@
+//! Pollgate.
+pub mod mailbox;

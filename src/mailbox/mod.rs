@@ -1,0 +1,41 @@
+//! The core: what a mailbox holds, what it may hold, and what leaves it.
+//!
+//! Everything here is pure. Time and ids come in as arguments; there is no clock, no randomness, no
+//! I/O, no async and no serialisation in this module, so that each rule can be tested by itself and a
+//! whole day of a mailbox can be simulated in a millisecond.
+//!
+//! In reading order:
+//! - [`Message`], [`Class`]: one callback as the upstream sent it, and how it behaves while it waits.
+//! - [`Limits`]: the documented settings a mailbox is under; valid by construction.
+//! - [`plan`](plan()): the one place where limits are decided.
+//! - [`Mailbox`]: offer, begin a poll, take, settle, acknowledge, expire, end.
+//! - [`Subscription`]: whose mailbox it is.
+//!
+//! Invariants ([`Mailbox::check_invariants`] checks them after each step in tests and debug builds):
+//! - the byte total is the sum of the costs of the buffered messages;
+//! - event ids grow for ever: an id that was acknowledged, dropped or replaced never comes back;
+//! - messages that are handed out and not yet acknowledged are the front of the queue, and count
+//!   against both limits;
+//! - a message that was ever handed out is never changed in place;
+//! - whatever leaves without having been delivered is counted in the gap, except for typing
+//!   notifications.
+
+mod dropped;
+mod id;
+mod limits;
+mod message;
+mod plan;
+mod queue;
+#[cfg(test)]
+mod simulation;
+mod subscription;
+mod time;
+
+pub use dropped::{DropReason, DroppedMessage, Lost};
+pub use id::{CallbackToken, EventId, HandoutId, MailboxId, PollKey};
+pub use limits::{Bound, LifeTimes, LifeTimesError, Limits, Overflow};
+pub use message::{Class, Message, TYPING_LIFE_TIME};
+pub use plan::{Candidate, Plan, Refusal, Superseded, View, plan};
+pub use queue::{Batch, BatchLimits, Mailbox, MailboxTotals, Offered, Outcome, TakenMessage};
+pub use subscription::Subscription;
+pub use time::Timestamp;

@@ -1,0 +1,32 @@
+//! Whose mailbox it is.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What is known of the lease that a mailbox belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subscription {
+    /// The node subscribed to: the path of the request, such as `/instmsg/aliases/kari`.
+    pub node: Box<str>,
+    /// Who subscribed, as a principal's URL, if the request said so.
+    pub principal: Option<Box<str>>,
+    /// The client's own callback address; none if the client chose polling by giving none.
+    pub callback: Option<Box<str>>,
+    /// The name under which the client knows the gateway (`Host`, or the target's authority).
+    pub host: Box<str>,
+    /// Where the request came from.
+    pub subscriber: Option<IpAddr>,
+    /// The life time of messages that the client asked for (`Poll-Message-Lifetime`).
+    pub message_life_time: Option<Duration>,
+}
+
+impl Subscription {
+    /// The target of a message that is handed to the client: its own callback address, or, for a client
+    /// that gave none, the logical URL of the node it subscribed to.
+    pub fn message_target(&self) -> String {
+        match &self.callback {
+            Some(callback) => callback.to_string(),
+            None => format!("http://{}{}", self.host, self.node),
+        }
+    }
+}

@@ -1,0 +1,2 @@
+//! The `pollgate` program.
+fn main() {}
