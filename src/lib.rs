@@ -1,2 +1,4 @@
 //! Pollgate.
+pub mod clock;
+pub mod http1;
 pub mod mailbox;

@@ -1,0 +1,209 @@
+//! A stream, and what was read from it too early.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::time::timeout;
+
+use super::{BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
+
+/// How much is read at once. The space is on the stack of the read, not in the connection.
+const READ_SIZE: usize = 8 * 1024;
+
+/// How much of the requests that follow is read ahead while an answer is waited for.
+const READ_AHEAD: usize = 64 * 1024;
+
+/// A stream, and what was read from it too early. Nothing is buffered for writing.
+#[derive(Debug)]
+pub struct Connection<S> {
+    stream: S,
+    /// Read, but not yet used. Holds no memory while it is empty.
+    input: BytesMut,
+}
+
+/// Why no head came.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadHeadError {
+    /// What came is not a head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// It began and did not end in time.
+    #[error("the head did not come in time")]
+    TimedOut,
+    /// The connection ended within it.
+    #[error("the connection ended within the head")]
+    Closed,
+    /// The connection failed.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A connection of which nothing was read yet.
+    pub fn new(stream: S) -> Self {
+        Self { stream, input: BytesMut::new() }
+    }
+
+    /// The stream below.
+    pub fn stream(&self) -> &S {
+        &self.stream
+    }
+
+    /// The stream below.
+    pub fn stream_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
+
+    /// What was read and not used.
+    pub fn input_mut(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    /// The next request's head. `None`: the client is done, or said nothing for `idle`. Once the head has
+    /// begun, all of it must come within `within`.
+    pub async fn read_request_head(
+        &mut self,
+        limits: HeadLimits,
+        idle: Duration,
+        within: Duration,
+    ) -> Result<Option<RequestHead>, ReadHeadError> {
+        if self.input.is_empty() {
+            match timeout(idle, self.fill()).await {
+                Ok(Ok(0)) | Err(_) => return Ok(None),
+                Ok(read) => read?,
+            };
+        }
+        let head = self.read_head(|input| {
+            // A robust server ignores an empty line before the request line (RFC 9112 §2.2).
+            let blank = input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count().min(2);
+            let parsed = RequestHead::parse(&input[blank..], limits)?;
+            Ok(parsed.map(|(head, length)| (head, blank + length)))
+        });
+        timeout(within, head).await.map_err(|_| ReadHeadError::TimedOut)?.map(Some)
+    }
+
+    /// The head of an answer.
+    pub async fn read_response_head(&mut self, limits: HeadLimits) -> Result<ResponseHead, ReadHeadError> {
+        self.read_head(|input| ResponseHead::parse(input, limits)).await
+    }
+
+    async fn read_head<H>(
+        &mut self,
+        parse: impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
+    ) -> Result<H, ReadHeadError> {
+        loop {
+            if let Some((head, length)) = parse(&self.input)? {
+                self.consume(length);
+                return Ok(head);
+            }
+            if self.fill().await? == 0 {
+                return Err(ReadHeadError::Closed);
+            }
+        }
+    }
+
+    /// The whole body, if it is no longer than `most` bytes.
+    pub async fn read_body(&mut self, framing: Framing, most: usize) -> Result<Bytes, BodyError> {
+        match framing {
+            Framing::Empty => Ok(Bytes::new()),
+            Framing::Length(length) => {
+                let length = usize::try_from(length).unwrap_or(usize::MAX);
+                if length > most {
+                    return Err(BodyError::TooLarge);
+                }
+                while self.input.len() < length {
+                    self.fill_body().await?;
+                }
+                let body = Bytes::copy_from_slice(&self.input[..length]);
+                self.consume(length);
+                Ok(body)
+            }
+            Framing::Chunked => {
+                let (mut scanner, mut content) = (ChunkScanner::default(), BytesMut::new());
+                loop {
+                    let used = scanner.scan(&self.input, |data| content.extend_from_slice(data))?;
+                    self.consume(used);
+                    if content.len() > most {
+                        return Err(BodyError::TooLarge);
+                    }
+                    if scanner.is_done() {
+                        return Ok(content.freeze());
+                    }
+                    self.fill_body().await?;
+                }
+            }
+            Framing::UntilClose => loop {
+                if self.input.len() > most {
+                    return Err(BodyError::TooLarge);
+                }
+                if self.fill().await? == 0 {
+                    return Ok(std::mem::take(&mut self.input).freeze());
+                }
+            },
+        }
+    }
+
+    async fn fill_body(&mut self) -> Result<(), BodyError> {
+        if self.fill().await? == 0 { Err(BodyError::Closed) } else { Ok(()) }
+    }
+
+    /// Reads once, as much as there is: how many bytes came; 0 at the end.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_fill(cx)).await
+    }
+
+    /// The same, polled.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [std::mem::MaybeUninit::uninit(); READ_SIZE];
+        let mut read = ReadBuf::uninit(&mut space);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+        self.input.extend_from_slice(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Resolves when the client closes the connection, or half of it. Requests that follow are kept, up
+    /// to a bound; beyond it the end is no longer seen.
+    pub async fn closed(&mut self) {
+        while self.input.len() < READ_AHEAD {
+            if !matches!(self.fill().await, Ok(n) if n > 0) {
+                return;
+            }
+        }
+        std::future::pending::<()>().await;
+    }
+
+    /// Writes all of it, in this order.
+    pub async fn write(&mut self, head: Bytes, body: Bytes) -> io::Result<()> {
+        let mut all = head.chain(body);
+        self.stream.write_all_buf(&mut all).await?;
+        self.stream.flush().await
+    }
+
+    /// Takes `length` bytes as used.
+    pub fn consume(&mut self, length: usize) {
+        self.input.advance(length);
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+    }
+
+    /// Closes the connection so that what was written still arrives: data that the client sent and nobody
+    /// read would otherwise make the kernel reset it (RFC 9112 §9.6).
+    pub async fn close(mut self) {
+        const LINGER: Duration = Duration::from_secs(2);
+        let drain = async {
+            self.stream.shutdown().await?;
+            while self.fill().await? > 0 {
+                self.input.clear();
+            }
+            io::Result::Ok(())
+        };
+        // A client that goes on sending, or that is gone, has had its answer.
+        let _ = timeout(LINGER, drain).await;
+    }
+}

@@ -1,0 +1,238 @@
+//! Heads of requests and responses.
+//!
+//! Parsed strictly: what two implementations could read in two ways is refused, so that one request of
+//! a client is one request of the upstream. A lone LF is taken as the end of a line (RFC 9112 §2.2
+//! allows it, and clients of the time send it).
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Fields, Framing, FramingError, Headers};
+
+/// The most that a head may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeadLimits {
+    /// Bytes, from the request line to the empty line.
+    pub bytes: usize,
+    /// Header fields; never more than [`HeadLimits::MOST_FIELDS`].
+    pub fields: usize,
+}
+
+impl HeadLimits {
+    /// More fields than any client sends; the parser's table is of this size.
+    pub const MOST_FIELDS: usize = 128;
+}
+
+impl Default for HeadLimits {
+    /// 32 KiB hold the largest Kerberos ticket that Windows sends; 100 fields are what servers of the
+    /// field allow.
+    fn default() -> Self {
+        Self { bytes: 32 * 1024, fields: 100 }
+    }
+}
+
+/// Why a head was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// It is not HTTP/1.
+    #[error("malformed head: {0}")]
+    Malformed(&'static str),
+    /// It is longer than allowed, or has more fields.
+    #[error("the header section is too large")]
+    TooLarge,
+    /// The request target alone is longer than allowed.
+    #[error("the request target is too long")]
+    TargetTooLong,
+    /// It says in two ways, or in none that is known, where its body ends.
+    #[error(transparent)]
+    Framing(#[from] FramingError),
+    /// HTTP/1.1 without exactly one valid `Host` (RFC 9112 §3.2).
+    #[error("a request needs exactly one Host field")]
+    Host,
+    /// A version other than HTTP/1.0 and HTTP/1.1.
+    #[error("the HTTP version is not supported")]
+    Version,
+}
+
+/// The version of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// HTTP/1.0
+    Http10,
+    /// HTTP/1.1
+    Http11,
+}
+
+/// The head of a request.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// The method; case matters.
+    pub method: String,
+    /// The request target as it came: origin-form, absolute-form, or `*`.
+    pub target: String,
+    /// The version.
+    pub version: Version,
+    /// The header fields.
+    pub fields: Fields,
+    /// Where its body ends.
+    pub framing: Framing,
+}
+
+impl RequestHead {
+    /// Reads a head from the front of `input`: it and its length, or `None` if more is needed.
+    pub fn parse(input: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
+        let mut table = [httparse::EMPTY_HEADER; HeadLimits::MOST_FIELDS];
+        let mut request = httparse::Request::new(&mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)]);
+        let length = match request.parse(input) {
+            Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
+            Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
+            Ok(_) if !input.contains(&b'\n') => return Err(HeadError::TargetTooLong),
+            Ok(_) => return Err(HeadError::TooLarge),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
+            Err(httparse::Error::Version) => return Err(HeadError::Version),
+            Err(error) => return Err(HeadError::Malformed(describe(error))),
+        };
+        let malformed = |what| HeadError::Malformed(what);
+        let version = version(request.version)?;
+        let method = request.method.ok_or(malformed("no method"))?.to_owned();
+        let target = request.path.ok_or(malformed("no request target"))?.to_owned();
+        if !target.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(malformed("the request target holds what must be percent-encoded"));
+        }
+        let raw = Bytes::copy_from_slice(&input[..length]);
+        let fields = Fields::new(raw, input, request.headers);
+        check_host(&fields, version)?;
+        let framing = Framing::of_request(&fields, version)?;
+        Ok(Some((Self { method, target, version, fields, framing }, length)))
+    }
+
+    /// Whether the client wants the connection kept for a next request (RFC 9112 §9.3).
+    pub fn keep_alive(&self) -> bool {
+        keep_alive(&self.fields, self.version)
+    }
+
+    /// The path of the target, without query; `*` stays.
+    pub fn path(&self) -> &str {
+        let (_, rest) = self.split_target();
+        rest.split(['?', '#']).next().unwrap_or_default()
+    }
+
+    /// The authority that the request is for: the target's, or else the `Host` field's (RFC 9112 §3.3).
+    pub fn authority(&self) -> &str {
+        self.split_target().0.or_else(|| self.fields.text("host")).unwrap_or_default()
+    }
+
+    /// The head's bytes with the first field of this name set to `value`, or with the field added. All
+    /// else stays as it came.
+    pub fn with_field(&self, name: &str, value: &str) -> Bytes {
+        let raw = self.fields.raw();
+        let mut head = BytesMut::with_capacity(raw.len() + name.len() + value.len() + 4);
+        if let Some(range) = self.fields.value_range(name) {
+            head.put(&raw[..range.start]);
+            head.put(value.as_bytes());
+            head.put(&raw[range.end..]);
+        } else {
+            let end = if raw.ends_with(b"\r\n") { raw.len() - 2 } else { raw.len() - 1 };
+            head.put(&raw[..end]);
+            for part in [name, ": ", value, "\r\n"] {
+                head.put(part.as_bytes());
+            }
+            head.put(&raw[end..]);
+        }
+        head.freeze()
+    }
+
+    /// The head's bytes as they came.
+    pub fn raw(&self) -> Bytes {
+        self.fields.raw().clone()
+    }
+
+    fn split_target(&self) -> (Option<&str>, &str) {
+        let Some((_, rest)) = self.target.split_once("://").filter(|_| !self.target.starts_with('/')) else {
+            return (None, &self.target);
+        };
+        match rest.find(['/', '?']) {
+            Some(at) => (Some(&rest[..at]), &rest[at..]),
+            None => (Some(rest), "/"),
+        }
+    }
+}
+
+/// The head of a response.
+#[derive(Clone, Debug)]
+pub struct ResponseHead {
+    /// The status code.
+    pub status: u16,
+    /// The reason phrase; may be empty.
+    pub reason: String,
+    /// The version.
+    pub version: Version,
+    /// The header fields.
+    pub fields: Fields,
+}
+
+impl ResponseHead {
+    /// Reads a head from the front of `input`: it and its length, or `None` if more is needed.
+    pub fn parse(input: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
+        let mut table = [httparse::EMPTY_HEADER; HeadLimits::MOST_FIELDS];
+        let mut response = httparse::Response::new(&mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)]);
+        let length = match response.parse(input) {
+            Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
+            Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
+            Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
+            Err(error) => return Err(HeadError::Malformed(describe(error))),
+        };
+        let raw = Bytes::copy_from_slice(&input[..length]);
+        Ok(Some((
+            Self {
+                status: response.code.ok_or(HeadError::Malformed("no status code"))?,
+                reason: response.reason.unwrap_or_default().to_owned(),
+                version: version(response.version)?,
+                fields: Fields::new(raw, input, response.headers),
+            },
+            length,
+        )))
+    }
+
+    /// Whether the server keeps the connection for a next request.
+    pub fn keep_alive(&self) -> bool {
+        keep_alive(&self.fields, self.version)
+    }
+}
+
+fn version(minor: Option<u8>) -> Result<Version, HeadError> {
+    match minor {
+        Some(0) => Ok(Version::Http10),
+        Some(1) => Ok(Version::Http11),
+        _ => Err(HeadError::Version),
+    }
+}
+
+fn check_host(fields: &Fields, version: Version) -> Result<(), HeadError> {
+    let mut hosts = fields.values("host");
+    let valid = |host: &[u8]| !host.iter().any(|b| b.is_ascii_whitespace() || b",/@?#\\".contains(b));
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if valid(host) => Ok(()),
+        (None, None) if version == Version::Http10 => Ok(()),
+        _ => Err(HeadError::Host),
+    }
+}
+
+fn keep_alive(fields: &Fields, version: Version) -> bool {
+    let says = |option: &str| fields.list("connection").any(|o| o.eq_ignore_ascii_case(option));
+    match version {
+        Version::Http11 => !says("close"),
+        Version::Http10 => says("keep-alive") && !says("close"),
+    }
+}
+
+fn describe(error: httparse::Error) -> &'static str {
+    match error {
+        httparse::Error::HeaderName => "a field name",
+        httparse::Error::HeaderValue => "a field value",
+        httparse::Error::NewLine => "a line end",
+        httparse::Error::Status => "the status code",
+        httparse::Error::Token => "a token",
+        httparse::Error::TooManyHeaders => "too many fields",
+        httparse::Error::Version => "the version",
+    }
+}

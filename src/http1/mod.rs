@@ -1,0 +1,32 @@
+//! The light path: HTTP/1.1 messages on a bare connection (RFC 9112).
+//!
+//! What Pollgate answers itself (polls, callbacks, the admin pages) and what it asks as a client goes
+//! through here; what it proxies goes through pingora, after its head was checked here. A connection
+//! that waits owns its socket and no buffer.
+//!
+//! In reading order:
+//! - [`Connection`]: a stream and what was read from it too early.
+//! - [`RequestHead`], [`ResponseHead`], [`Fields`]: heads, parsed strictly, with the bytes as they came.
+//! - [`Framing`]: where a body ends; every ambiguity about that is an error.
+//! - [`Response`]: an answer, and how it is written.
+//! - [`accept`]: the accept loop; [`serve`](serve()): request in, answer out, for as long as the
+//!   connection lasts.
+//! - [`client`]: one request, one answer.
+//!
+//! What it refuses to do: HTTP/2, TLS, compression, trailers (they are read and thrown away).
+
+pub mod accept;
+mod body;
+pub mod client;
+mod connection;
+mod fields;
+mod head;
+mod response;
+mod serve;
+
+pub use body::{BodyError, ChunkScanner, Framing, FramingError};
+pub use connection::{Connection, ReadHeadError};
+pub use fields::{Fields, Headers};
+pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
+pub use response::{Response, reason_phrase};
+pub use serve::{Request, ServeLimits, Service, Times, refuse, serve};

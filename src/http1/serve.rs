@@ -1,0 +1,185 @@
+//! Request in, answer out, for as long as the connection lasts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead, Response,
+    Version,
+};
+use crate::clock;
+
+/// A whole request.
+#[derive(Debug)]
+pub struct Request {
+    /// Its head.
+    pub head: RequestHead,
+    /// Its body, without transfer coding.
+    pub body: Bytes,
+    /// Who sent it.
+    pub peer: SocketAddr,
+}
+
+/// What answers requests.
+pub trait Service: Send + Sync {
+    /// Looks at the head alone, before any body is read: an answer here spares reading it.
+    fn admit(&self, _head: &RequestHead, _peer: SocketAddr) -> Result<(), Response> {
+        Ok(())
+    }
+
+    /// Answers a request.
+    fn call(&self, request: Request) -> impl Future<Output = Response> + Send;
+}
+
+/// How long to wait for a peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// For the next request on a connection.
+    pub idle: Duration,
+    /// For the whole head, once it has begun.
+    pub head: Duration,
+    /// For the whole body.
+    pub body: Duration,
+    /// For the peer to take the whole answer.
+    pub write: Duration,
+}
+
+impl Default for Times {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { idle: seconds(75), head: seconds(15), body: seconds(30), write: seconds(30) }
+    }
+}
+
+/// What a connection may ask of us.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeLimits {
+    /// Its heads.
+    pub head: HeadLimits,
+    /// Bytes of a body.
+    pub body: usize,
+    /// Its time.
+    pub times: Times,
+}
+
+/// Serves one connection until either side is done with it.
+pub async fn serve<S, V>(
+    mut connection: Connection<S>,
+    peer: SocketAddr,
+    service: &V,
+    limits: ServeLimits,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+    V: Service,
+{
+    let times = limits.times;
+    loop {
+        let next = connection.read_request_head(limits.head, times.idle, times.head);
+        let head = match stop.run_until_cancelled(next).await {
+            None | Some(Ok(None)) => return,
+            Some(Ok(Some(head))) => head,
+            Some(Err(error)) => return refuse_head(connection, &error, times).await,
+        };
+        let version = head.version;
+        if let Err(answer) = service.admit(&head, peer) {
+            return refuse(connection, version, answer, times).await;
+        }
+        let keep_alive = head.keep_alive() && !stop.is_cancelled();
+        let body = match read_body(&mut connection, &head, limits).await {
+            Ok(body) => body,
+            Err(answer) => return refuse(connection, version, answer, times).await,
+        };
+        let answer = service.call(Request { head, body, peer }).await;
+        if connection.answer(&answer, version, keep_alive, times).await.is_err() {
+            return;
+        }
+        if !keep_alive {
+            return connection.close().await;
+        }
+    }
+}
+
+/// Reads the body of a request that was admitted; what is wrong with it comes as an answer.
+pub(crate) async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    head: &RequestHead,
+    limits: ServeLimits,
+) -> Result<Bytes, Response> {
+    if head.framing == Framing::Empty {
+        return Ok(Bytes::new());
+    }
+    let read = async {
+        let too_large = matches!(head.framing, Framing::Length(n) if n > limits.body as u64);
+        if too_large {
+            return Err(BodyError::TooLarge);
+        }
+        if head.version == Version::Http11 && head.fields.list("expect").any(is_100_continue) {
+            connection.write(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"), Bytes::new()).await?;
+        }
+        connection.read_body(head.framing, limits.body).await
+    };
+    let error = match timeout(limits.times.body, read).await {
+        Ok(Ok(body)) => return Ok(body),
+        Ok(Err(error)) => error,
+        Err(_) => BodyError::TimedOut,
+    };
+    let status = match &error {
+        BodyError::TooLarge => 413,
+        BodyError::TimedOut => 408,
+        BodyError::Chunk | BodyError::Closed | BodyError::Io(_) => 400,
+    };
+    Err(Response::text(status, error))
+}
+
+fn is_100_continue(expectation: &str) -> bool {
+    expectation.eq_ignore_ascii_case("100-continue")
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Writes an answer, within the time that a peer has to take it.
+    pub(crate) async fn answer(
+        &mut self,
+        answer: &Response,
+        version: Version,
+        keep_alive: bool,
+        times: Times,
+    ) -> std::io::Result<()> {
+        let head = answer.head(version, keep_alive, clock::wall());
+        timeout(times.write, self.write(head, answer.body.clone())).await?
+    }
+}
+
+/// Answers a head that could not be read, and closes.
+pub(crate) async fn refuse_head<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: Connection<S>,
+    error: &ReadHeadError,
+    times: Times,
+) {
+    let status = match error {
+        ReadHeadError::Head(HeadError::TooLarge) => 431,
+        ReadHeadError::Head(HeadError::TargetTooLong) => 414,
+        ReadHeadError::Head(HeadError::Version) => 505,
+        ReadHeadError::Head(_) => 400,
+        ReadHeadError::TimedOut => 408,
+        ReadHeadError::Closed | ReadHeadError::Io(_) => return,
+    };
+    refuse(connection, Version::Http11, Response::text(status, error), times).await;
+}
+
+/// Answers a request that was not read to its end, and closes: what follows cannot be told from it.
+pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
+    mut connection: Connection<S>,
+    version: Version,
+    answer: Response,
+    times: Times,
+) {
+    if connection.answer(&answer, version, false, times).await.is_ok() {
+        connection.close().await;
+    }
+}
