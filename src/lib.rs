@@ -1,4 +1,6 @@
 //! Pollgate.
 pub mod clock;
+pub mod dialect;
 pub mod http1;
 pub mod mailbox;
+pub mod store;

@@ -334,6 +334,11 @@ impl Mailbox {
         self.dropped.iter()
     }
 
+    /// Forgets the dropped messages: the store has no room to keep them.
+    pub fn forget_dropped(&mut self) {
+        self.dropped.clear();
+    }
+
     /// Whether it still holds the message: neither acknowledged nor dropped.
     pub fn holds(&self, id: EventId) -> bool {
         self.messages.contains_key(&id)

@@ -1,0 +1,269 @@
+//! Callbacks: what the upstream delivers, and how it is answered.
+//!
+//! The class of a message is read from its XML body, by local names, whatever the prefixes are. A body
+//! is never trusted: no DTDs, no entities, bounded size and depth; what cannot be read is a plain
+//! message.
+
+use memchr::memmem;
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use crate::dialect::{CallbackRefusal, Delivery, Verdict};
+use crate::http1::{Headers, Response};
+use crate::mailbox::{Class, Refusal};
+
+/// The only method that RVP calls back with.
+pub const METHOD: &str = "NOTIFY";
+
+/// A larger body is not looked into; Exchange's own are a few kilobytes.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// Deeper nesting than any notification has.
+const DEEPEST: usize = 32;
+
+/// More text than any of the looked-for elements holds: a MIME head, a URL.
+const LONGEST_TEXT: usize = 4096;
+
+/// What Exchange asks its client to do when its queue is full (`Retry-After`, seconds).
+const RETRY_AFTER: u64 = 30;
+
+/// What a callback says of itself.
+pub fn read_callback(fields: &impl Headers, body: &[u8]) -> Delivery {
+    let deep = |ack: &str| ack.eq_ignore_ascii_case("DeepOr") || ack.eq_ignore_ascii_case("DeepAnd");
+    Delivery { class: classify(body), deep_ack: fields.text("rvp-ack-type").is_some_and(deep) }
+}
+
+fn classify(body: &[u8]) -> Class {
+    // Nearly every message is a plain one: two searches are cheaper than reading its XML.
+    let marked = memmem::find(body, b"propnotification").is_some()
+        || memmem::find(body, b"text/x-msmsgscontrol").is_some();
+    let Some(notification) = Some(body).filter(|_| marked).and_then(Notification::read) else {
+        return Class::Message;
+    };
+    if notification.is_typing() {
+        Class::Typing { key: format!("typing {}", notification.from).into() }
+    } else if notification.is_presence() {
+        let mut properties = notification.properties;
+        properties.sort_unstable();
+        Class::Presence { key: format!("presence {} {}", notification.from, properties.join(" ")).into() }
+    } else {
+        Class::Message
+    }
+}
+
+/// The principal that a callback is for, from its body.
+pub fn notification_to(body: &[u8]) -> Option<String> {
+    Notification::read(body).map(|notification| notification.to).filter(|to| !to.is_empty())
+}
+
+/// The parts of a notification that matter here.
+#[derive(Debug, Default)]
+struct Notification {
+    from: String,
+    to: String,
+    mime: String,
+    properties: Vec<String>,
+}
+
+impl Notification {
+    fn read(body: &[u8]) -> Option<Self> {
+        if body.len() > LARGEST_BODY {
+            return None;
+        }
+        let mut reader = Reader::from_str(std::str::from_utf8(body).ok()?);
+        let mut path: Vec<String> = Vec::new();
+        let mut notification = Notification::default();
+        loop {
+            match reader.read_event().ok()? {
+                Event::Start(element) => {
+                    if path.len() == DEEPEST {
+                        return None;
+                    }
+                    path.push(element.local_name().as_ref().to_owned());
+                    notification.enter(&path)?;
+                }
+                Event::Empty(element) => {
+                    path.push(element.local_name().as_ref().to_owned());
+                    notification.enter(&path)?;
+                    path.pop();
+                }
+                Event::End(_) => {
+                    path.pop();
+                }
+                Event::Text(text) => notification.text(&path, &text),
+                Event::CData(text) => notification.text(&path, &text),
+                Event::DocType(_) => return None,
+                Event::Eof => return path.is_empty().then_some(notification),
+                _ => {}
+            }
+        }
+    }
+
+    fn enter(&mut self, path: &[String]) -> Option<()> {
+        if let [.., parent, name] = path
+            && parent == "prop"
+        {
+            if self.properties.len() == DEEPEST {
+                return None;
+            }
+            self.properties.push(name.clone());
+        }
+        Some(())
+    }
+
+    fn text(&mut self, path: &[String], text: &str) {
+        let within = |name: &str| path.iter().any(|element| element == name);
+        let (place, text) = match path.last().map_or("", String::as_str) {
+            "href" if within("notification-from") => (&mut self.from, text.trim()),
+            "href" if within("notification-to") => (&mut self.to, text.trim()),
+            "mime-data" => (&mut self.mime, text),
+            _ => return,
+        };
+        let room = LONGEST_TEXT.saturating_sub(place.len());
+        place.push_str(&text[..text.floor_char_boundary(room)]);
+    }
+
+    fn is_typing(&self) -> bool {
+        let head = self.mime.trim_start().lines().take_while(|line| !line.trim().is_empty());
+        head.filter_map(|line| line.split_once(':')).any(|(name, value)| {
+            let media_type = value.split(';').next().unwrap_or_default().trim();
+            name.trim().eq_ignore_ascii_case("content-type")
+                && media_type.eq_ignore_ascii_case("text/x-msmsgscontrol")
+        })
+    }
+
+    /// A state, rather than a message: it changes properties, and says whose.
+    fn is_presence(&self) -> bool {
+        self.mime.is_empty() && !self.from.is_empty() && !self.properties.is_empty()
+    }
+}
+
+/// The answer to a callback; `version` is its `RVP-Notifications-Version`.
+pub fn word(verdict: Verdict, version: Option<&str>) -> Response {
+    let answer = match verdict {
+        Verdict::Accepted => Response::new(200).reason("Successful"),
+        Verdict::Refused(refusal) => match refusal {
+            CallbackRefusal::Source => Response::text(403, refusal),
+            CallbackRefusal::Method => Response::text(405, refusal).with("Allow", METHOD),
+            CallbackRefusal::Unknown | CallbackRefusal::Ambiguous => Response::text(412, refusal),
+            CallbackRefusal::NoRoom(Refusal::TooLarge) | CallbackRefusal::BodyTooLarge => {
+                Response::text(413, refusal)
+            }
+            CallbackRefusal::Unreadable => Response::text(400, refusal),
+            CallbackRefusal::NotTaken => Response::text(504, refusal),
+            CallbackRefusal::NoRoom(Refusal::Full | Refusal::Disabled | Refusal::NobodyPolls)
+            | CallbackRefusal::StoreFull => Response::text(503, refusal).with("Retry-After", RETRY_AFTER),
+        },
+    };
+    match version {
+        Some(version) => answer.with("RVP-Notifications-Version", version),
+        None => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notification(inner: &str) -> String {
+        format!(
+            r#"<?xml version="1.0"?>
+            <r:notification xmlns:d="DAV:" xmlns:r="http://schemas.microsoft.com/rvp/">{inner}</r:notification>"#
+        )
+    }
+
+    fn contacts(from: &str, to: &str) -> String {
+        format!(
+            "<r:notification-from><r:contact><d:href>{from}</d:href></r:contact></r:notification-from>\
+             <r:notification-to><r:contact><d:href> {to} </d:href></r:contact></r:notification-to>"
+        )
+    }
+
+    fn state(from: &str, properties: &str) -> String {
+        notification(&format!(
+            "<r:propnotification>{}<d:propertyupdate><d:set><d:prop>{properties}</d:prop></d:set>\
+             </d:propertyupdate></r:propnotification>",
+            contacts(from, "http://h/alan")
+        ))
+    }
+
+    fn mime(content_type: &str) -> String {
+        notification(&format!(
+            "<r:message>{}<r:msgbody><r:mime-data><![CDATA[MIME-Version: 1.0\r\nContent-Type: {content_type}\r\n\
+             TypingUser: kari\r\n\r\ntext/x-msmsgscontrol]]></r:mime-data></r:msgbody></r:message>",
+            contacts("http://h/kari", "http://h/alan")
+        ))
+    }
+
+    #[test]
+    fn classes() {
+        let typing = Class::Typing { key: "typing http://h/kari".into() };
+        let presence = |key: &str| Class::Presence { key: key.into() };
+        for (body, class) in [
+            (mime("text/plain; charset=UTF-8"), Class::Message),
+            (mime("text/x-msmsgscontrol"), typing.clone()),
+            (mime("Text/X-MsmsgsControl; charset=x"), typing),
+            (
+                state("http://h/kari", "<r:state><r:online/></r:state>"),
+                presence("presence http://h/kari state"),
+            ),
+            (
+                state("http://h/kari", "<r:state/><d:displayname>K</d:displayname>"),
+                presence("presence http://h/kari displayname state"),
+            ),
+            (state("", "<r:state/>"), Class::Message),
+            (state("http://h/kari", ""), Class::Message),
+            (String::new(), Class::Message),
+            ("propnotification".into(), Class::Message),
+        ] {
+            assert_eq!(classify(body.as_bytes()), class, "{body}");
+        }
+    }
+
+    #[test]
+    fn hostile_xml_is_a_plain_message() {
+        let good = state("http://h/kari", "<r:state/>");
+        let nested = format!("{}{}", "<prop>".repeat(40_000), "</prop>".repeat(40_000));
+        for body in [
+            good.replace("?>", "?><!DOCTYPE a [<!ENTITY x \"y\">]>"),
+            good.replace("</r:notification>", ""),
+            good.replace("</r:propnotification>", "</other>"),
+            format!("{good}{}", " ".repeat(LARGEST_BODY)),
+            state("http://h/kari", &nested),
+            state("http://h/kari", &"<p/>".repeat(DEEPEST + 1)),
+        ] {
+            assert_eq!(classify(body.as_bytes()), Class::Message, "{}", &body[..body.len().min(300)]);
+        }
+    }
+
+    #[test]
+    fn prefixes_do_not_matter() {
+        let body = state("http://h/kari", "<r:state/>").replace("r:", "x:").replace("d:", "");
+        assert!(matches!(classify(body.as_bytes()), Class::Presence { .. }));
+    }
+
+    #[test]
+    fn the_body_names_whom_it_is_for() {
+        assert_eq!(notification_to(mime("text/plain").as_bytes()).as_deref(), Some("http://h/alan"));
+        assert_eq!(notification_to(b"hello"), None);
+    }
+
+    #[test]
+    fn verdicts_in_words() {
+        for (verdict, status, retry) in [
+            (Verdict::Accepted, 200, false),
+            (Verdict::Refused(CallbackRefusal::Source), 403, false),
+            (Verdict::Refused(CallbackRefusal::Unknown), 412, false),
+            (Verdict::Refused(CallbackRefusal::Ambiguous), 412, false),
+            (Verdict::Refused(Refusal::Full.into()), 503, true),
+            (Verdict::Refused(Refusal::Disabled.into()), 503, true),
+            (Verdict::Refused(Refusal::TooLarge.into()), 413, false),
+        ] {
+            let answer = word(verdict, Some("1.0"));
+            assert_eq!(answer.status, status, "{verdict:?}");
+            assert!(answer.fields.contains(&("RVP-Notifications-Version".into(), "1.0".into())));
+            assert_eq!(answer.fields.iter().any(|(name, _)| name == "Retry-After"), retry, "{verdict:?}");
+        }
+        assert_eq!(word(Verdict::Accepted, None).reason, "Successful");
+    }
+}

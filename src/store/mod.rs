@@ -1,0 +1,241 @@
+//! The mailbox store: every mailbox of the gateway, found by what the wire shows of it.
+//!
+//! A store keeps mailboxes and their subscriptions, finds them, wakes the poll that waits for one, and
+//! lets them end. What may be buffered is not decided here but by [`mailbox::plan`](crate::mailbox::plan()).
+//! A store returns facts; whoever calls it counts and logs them.
+//!
+//! Invariants that every store keeps, and the contract suite checks:
+//! - what was accepted is kept as durably as the store promises, before the acceptance is returned;
+//! - a mailbox is found by its token and poll key from its creation until its end, and not after;
+//! - event ids grow over the whole store, and across its restarts;
+//! - at most one poll has the turn at a mailbox; whoever loses it is woken;
+//! - the cost of [`expire`](MailboxStore::expire) follows what is due, not what is there.
+
+#[cfg(test)]
+pub(crate) mod contract;
+mod memory;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::mailbox::{
+    Batch, BatchLimits, CallbackToken, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered,
+    Outcome, PollKey, Subscription, Timestamp,
+};
+
+pub use memory::{Caps, MemoryStore};
+
+/// Rung when the poll that waits should look again. It belongs to one poll.
+pub type Bell = Arc<Notify>;
+
+/// Which poll has the turn at a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn(pub u64);
+
+/// A mailbox to be.
+#[derive(Clone, Debug)]
+pub struct NewMailbox {
+    /// Who delivers to it must know this.
+    pub token: CallbackToken,
+    /// Who polls it must know this.
+    pub poll_key: PollKey,
+    /// Whose it is.
+    pub subscription: Subscription,
+    /// When it ends unless the upstream grants it a longer lease.
+    pub lease_ends: Timestamp,
+}
+
+/// By what a mailbox is looked for. Principals are compared by [`principal_key`].
+#[derive(Clone, Copy, Debug)]
+pub enum Lookup<'a> {
+    /// The callback token: one mailbox at most.
+    Token(CallbackToken),
+    /// The poll key: one mailbox at most.
+    PollKey(PollKey),
+    /// The id that the upstream gave the subscription; at one node, if that is known.
+    SubscriptionId {
+        /// The upstream's id.
+        id: &'a str,
+        /// The path subscribed to.
+        node: Option<&'a str>,
+    },
+    /// The principal that subscribed.
+    Principal(&'a str),
+}
+
+/// What the store says of one mailbox.
+#[derive(Clone, Debug)]
+pub struct MailboxInfo {
+    /// Which one.
+    pub id: MailboxId,
+    /// What the client polls.
+    pub poll_key: PollKey,
+    /// Whose it is.
+    pub subscription: Arc<Subscription>,
+}
+
+/// Why a mailbox could not be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// `store.max_mailboxes` are there already.
+    #[error("too many mailboxes")]
+    TooMany,
+}
+
+/// The mailbox has ended, or never was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no such mailbox")]
+pub struct Gone;
+
+/// Why a message was not even offered to its mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfferError {
+    /// The mailbox has ended.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// `store.max_buffered_bytes` are buffered already.
+    #[error("the store is full")]
+    StoreFull,
+}
+
+/// What a poll finds.
+#[derive(Debug)]
+pub enum Taken {
+    /// There is something to say.
+    Batch(Batch),
+    /// Nothing: wait for the bell.
+    Nothing,
+    /// A newer poll has the turn.
+    Superseded,
+    /// The mailbox ended.
+    Ended,
+}
+
+/// What [`MailboxStore::expire`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expired {
+    /// The messages lost.
+    pub lost: Lost,
+    /// The mailboxes whose lease was over.
+    pub ended: u64,
+}
+
+/// Everything that the store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreTotals {
+    /// Live mailboxes.
+    pub mailboxes: u64,
+    /// Buffered messages.
+    pub messages: u64,
+    /// Their cost in bytes.
+    pub bytes: u64,
+    /// Messages kept after they were dropped.
+    pub dropped_messages: u64,
+    /// Their cost in bytes.
+    pub dropped_bytes: u64,
+}
+
+/// Keeps the mailboxes.
+///
+/// `limits` and `now` are those of the moment: the running configuration's, and the caller's clock.
+#[async_trait]
+pub trait MailboxStore: Send + Sync + 'static {
+    /// Makes a mailbox, before its subscription is asked for upstream.
+    async fn create(&self, new: NewMailbox) -> Result<MailboxId, CreateError>;
+
+    /// The upstream granted or renewed the lease; `subscription_id` if it named one.
+    async fn grant(
+        &self,
+        mailbox: MailboxId,
+        subscription_id: Option<&str>,
+        lease_ends: Timestamp,
+    ) -> Result<(), Gone>;
+
+    /// Ends a mailbox; what is left in it is dropped as abandoned.
+    async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
+
+    /// Every live mailbox that fits.
+    async fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId>;
+
+    /// What is known of a live mailbox.
+    async fn info(&self, mailbox: MailboxId) -> Result<MailboxInfo, Gone>;
+
+    /// Offers a message to a mailbox and rings the poll that waits there.
+    async fn offer(
+        &self,
+        mailbox: MailboxId,
+        message: Message,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Offered, OfferError>;
+
+    /// A poll begins: it gets the turn, an older one loses it, and what it acknowledges leaves. Returns
+    /// the turn and how many messages were acknowledged.
+    async fn begin_poll(
+        &self,
+        mailbox: MailboxId,
+        last_event_id: Option<EventId>,
+        bell: &Bell,
+    ) -> Result<(Turn, u64), Gone>;
+
+    /// What there is for the poll that has this turn. After `Nothing` that poll counts as held, until it
+    /// takes something, loses its turn, or [leaves](Self::leave). Also says what expired on the occasion.
+    async fn take(
+        &self,
+        mailbox: MailboxId,
+        turn: Turn,
+        room: BatchLimits,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Taken, Lost);
+
+    /// The poll with this turn waits no longer.
+    async fn leave(&self, mailbox: MailboxId, turn: Turn);
+
+    /// What became of an answer.
+    async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
+
+    /// Resolves when the message has left its mailbox: whether it was acknowledged.
+    async fn left(&self, mailbox: MailboxId, event: EventId) -> bool;
+
+    /// Lets everything expire that is due.
+    async fn expire(&self, limits: &Limits, now: Timestamp) -> Expired;
+
+    /// What is in the store.
+    fn totals(&self) -> StoreTotals;
+
+    /// When the oldest buffered message came. Looks at every mailbox: for a scrape, not for a request.
+    fn oldest(&self) -> Option<Timestamp>;
+}
+
+/// Under what a principal's URL is found: without scheme, default port, case, and closing slash.
+pub fn principal_key(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority = authority.strip_suffix(":80").unwrap_or(authority);
+    format!("{authority}{}", path.trim_end_matches('/')).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::principal_key;
+
+    #[test]
+    fn principals_are_compared_without_what_does_not_matter() {
+        let key = principal_key("http://im.example.com/instmsg/aliases/kari");
+        for same in [
+            "http://IM.example.com:80/instmsg/aliases/Kari/",
+            "im.example.com/instmsg/aliases/kari",
+            "HTTP://im.example.com/instmsg/aliases/kari",
+        ] {
+            assert_eq!(principal_key(same), key, "{same}");
+        }
+        for other in
+            ["http://im.example.com:8080/instmsg/aliases/kari", "http://im.example.com/instmsg/aliases/karin"]
+        {
+            assert_ne!(principal_key(other), key, "{other}");
+        }
+    }
+}
