@@ -96,7 +96,11 @@ impl DroppedSet {
     /// See [`Self::MAX_MESSAGES`].
     pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
+    /// Keeps it, unless it alone is larger than the set: it would only empty it.
     pub(super) fn push(&mut self, dropped: DroppedMessage) {
+        if dropped.message.cost() > Self::MAX_BYTES {
+            return;
+        }
         self.bytes += dropped.message.cost();
         self.messages.push_back(dropped);
         while self.messages.len() > Self::MAX_MESSAGES || self.bytes > Self::MAX_BYTES {

@@ -28,7 +28,7 @@ impl Message {
 }
 
 /// How a message behaves while it waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Kept as it is.
     Message,
