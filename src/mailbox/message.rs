@@ -59,3 +59,23 @@ impl Class {
         matches!(self, Class::Typing { .. })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_costs_its_body_and_its_header_lines() {
+        for (header_lines, body, cost) in
+            [("", "", 0), ("A: b\r\n", "", 6), ("", "abc", 3), ("A: b\r\n", "abc", 9)]
+        {
+            let message = Message {
+                method: "NOTIFY".into(),
+                header_lines: Bytes::from_static(header_lines.as_bytes()),
+                body: Bytes::from_static(body.as_bytes()),
+                class: Class::Message,
+            };
+            assert_eq!(message.cost(), cost, "{header_lines:?} {body:?}");
+        }
+    }
+}

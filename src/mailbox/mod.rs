@@ -29,6 +29,8 @@ mod queue;
 #[cfg(test)]
 mod simulation;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use dropped::{DropReason, DroppedMessage, Lost};

@@ -151,3 +151,6 @@ impl Room<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -473,3 +473,6 @@ impl View for Mailbox {
         self.messages.range((Excluded(self.handed_out()), Unbounded)).map(|(id, e)| (*id, e.message.cost()))
     }
 }
+
+#[cfg(test)]
+mod tests;
