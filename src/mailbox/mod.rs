@@ -24,6 +24,8 @@ mod dropped;
 mod id;
 mod limits;
 mod message;
+#[cfg(test)]
+mod model;
 mod plan;
 mod queue;
 #[cfg(test)]
