@@ -96,7 +96,11 @@ impl DroppedSet {
     /// See [`Self::MAX_MESSAGES`].
     pub(super) const MAX_BYTES: u64 = 1024 * 1024;
 
+    /// Keeps it, unless it alone is larger than the set: it would only empty it.
     pub(super) fn push(&mut self, dropped: DroppedMessage) {
+        if dropped.message.cost() > Self::MAX_BYTES {
+            return;
+        }
         self.bytes += dropped.message.cost();
         self.messages.push_back(dropped);
         while self.messages.len() > Self::MAX_MESSAGES || self.bytes > Self::MAX_BYTES {
@@ -128,5 +132,70 @@ impl DroppedSet {
     pub(super) fn check_invariants(&self) {
         assert_eq!(self.bytes, self.messages.iter().map(|d| d.message.cost()).sum::<u64>());
         assert!(self.messages.len() <= Self::MAX_MESSAGES && self.bytes <= Self::MAX_BYTES);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::testing::message;
+
+    fn dropped(id: u64, cost: u64) -> DroppedMessage {
+        let message = message(cost);
+        DroppedMessage {
+            id: EventId(id),
+            message,
+            reason: DropReason::Expired,
+            dropped_at: Timestamp::default(),
+        }
+    }
+
+    fn ids(set: &DroppedSet) -> Vec<u64> {
+        set.iter().map(|d| d.id.0).collect()
+    }
+
+    #[test]
+    fn the_set_keeps_the_newest() {
+        let mut set = DroppedSet::default();
+        for id in 1..=1002 {
+            set.push(dropped(id, 1));
+            set.check_invariants();
+        }
+        assert_eq!(ids(&set), (3..=1002).collect::<Vec<_>>());
+        set.clear();
+        assert_eq!((set.is_empty(), set.bytes()), (true, 0));
+    }
+
+    #[test]
+    fn the_set_is_bounded_by_bytes() {
+        let half = DroppedSet::MAX_BYTES / 2;
+        let mut set = DroppedSet::default();
+        for (id, cost, kept) in [(1, half, vec![1]), (2, half, vec![1, 2]), (3, 1, vec![2, 3])] {
+            set.push(dropped(id, cost));
+            assert_eq!(ids(&set), kept);
+            set.check_invariants();
+        }
+    }
+
+    #[test]
+    fn a_message_larger_than_the_set_does_not_empty_it() {
+        let mut set = DroppedSet::default();
+        set.push(dropped(1, 1));
+        set.push(dropped(2, DroppedSet::MAX_BYTES + 1));
+        assert_eq!(ids(&set), [1]);
+        set.push(dropped(3, DroppedSet::MAX_BYTES));
+        assert_eq!(ids(&set), [3]);
+    }
+
+    #[test]
+    fn losses_add_up_by_reason() {
+        let mut lost = Lost::default();
+        lost.count(DropReason::Expired);
+        let mut other = Lost::default();
+        other.count(DropReason::Expired);
+        other.count(DropReason::Purged);
+        lost.add(other);
+        assert_eq!(lost.by_reason().collect::<Vec<_>>(), [(DropReason::Expired, 2), (DropReason::Purged, 1)]);
+        assert_eq!(lost.total(), 3);
     }
 }

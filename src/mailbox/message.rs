@@ -28,7 +28,7 @@ impl Message {
 }
 
 /// How a message behaves while it waits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// Kept as it is.
     Message,
@@ -57,5 +57,25 @@ impl Class {
     /// Whether it is a typing notification.
     pub fn is_typing(&self) -> bool {
         matches!(self, Class::Typing { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_costs_its_body_and_its_header_lines() {
+        for (header_lines, body, cost) in
+            [("", "", 0), ("A: b\r\n", "", 6), ("", "abc", 3), ("A: b\r\n", "abc", 9)]
+        {
+            let message = Message {
+                method: "NOTIFY".into(),
+                header_lines: Bytes::from_static(header_lines.as_bytes()),
+                body: Bytes::from_static(body.as_bytes()),
+                class: Class::Message,
+            };
+            assert_eq!(message.cost(), cost, "{header_lines:?} {body:?}");
+        }
     }
 }

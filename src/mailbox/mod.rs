@@ -24,11 +24,15 @@ mod dropped;
 mod id;
 mod limits;
 mod message;
+#[cfg(test)]
+mod model;
 mod plan;
 mod queue;
 #[cfg(test)]
 mod simulation;
 mod subscription;
+#[cfg(test)]
+mod testing;
 mod time;
 
 pub use dropped::{DropReason, DroppedMessage, Lost};

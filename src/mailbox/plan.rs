@@ -21,7 +21,7 @@ pub trait View {
     fn poll_is_held(&self) -> bool;
     /// The buffered message that a newer one of this class replaces, if it was never handed out.
     fn superseded_by(&self, class: &Class) -> Option<Superseded>;
-    /// Id and cost of the typing notifications that are not handed out.
+    /// Id and cost of all typing notifications that are not handed out, oldest first.
     fn typing(&self) -> impl Iterator<Item = (EventId, u64)>;
     /// Id and cost of all messages that are not handed out, oldest first.
     fn waiting(&self) -> impl Iterator<Item = (EventId, u64)>;
@@ -151,3 +151,6 @@ impl Room<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,7 @@
 //! The mailbox itself: the buffer of one subscription.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +22,10 @@ pub struct Mailbox {
     bytes: u64,
     /// When each message's life time ends, soonest first.
     expiries: BTreeSet<(Timestamp, EventId)>,
-    /// The latest buffered message of each presence or typing key.
-    latest: BTreeMap<Box<str>, EventId>,
+    /// The buffered presence states and typing notifications, by what a newer one must equal to replace them.
+    replaceable: BTreeSet<(Class, EventId)>,
+    /// The buffered typing notifications: the first to make room.
+    typing: BTreeSet<EventId>,
     /// The newest id that was offered.
     newest: EventId,
     /// The newest id that was ever in an answer: nothing up to it is changed in place.
@@ -57,6 +60,9 @@ struct Handout {
     up_to: EventId,
     /// The gap it told of.
     gap: u64,
+    /// Whether it held a message that no earlier answer did: to acknowledge that one is to have received
+    /// this answer.
+    fresh: bool,
     /// Whether it was written to the end.
     written: bool,
 }
@@ -146,7 +152,7 @@ impl Mailbox {
         let outcome = match plan(self, Candidate::new(&message, wish), limits) {
             Ok(plan) => Ok(self.carry_out(plan, id, message, limits, now, &mut lost)),
             Err(refusal) => {
-                if refusal == Refusal::TooLarge {
+                if refusal == Refusal::TooLarge && !message.class.is_typing() {
                     lost.count(DropReason::TooLarge);
                     self.gap += 1;
                 }
@@ -166,6 +172,10 @@ impl Mailbox {
         now: Timestamp,
         lost: &mut Lost,
     ) -> EventId {
+        // Asked before room is made: a mailbox whose last message is replaced or evicted was never empty.
+        if self.messages.is_empty() {
+            self.first_submitted = Some(now);
+        }
         for id in plan.evict {
             self.drop_message(id, DropReason::Overflow, limits, now, lost);
         }
@@ -177,11 +187,11 @@ impl Mailbox {
         if let Some(older) = superseded {
             self.remove(older);
         }
-        if self.messages.is_empty() {
-            self.first_submitted = Some(now);
+        if message.class != Class::Message {
+            self.replaceable.insert((message.class.clone(), id));
         }
-        if let Class::Presence { key } | Class::Typing { key } = &message.class {
-            self.latest.insert(key.clone(), id);
+        if message.class.is_typing() {
+            self.typing.insert(id);
         }
         let expires = now + plan.life_time;
         self.bytes += message.cost();
@@ -200,8 +210,9 @@ impl Mailbox {
         let up_to = match last_event_id {
             Some(id) => {
                 self.explicit = true;
-                // The client holds the answer in its hands: it was told of the gap.
-                self.tell_gap(handout.as_ref().filter(|h| h.up_to <= id));
+                // The client holds the answer in its hands: it was told of the gap. An id that an earlier
+                // answer held as well proves nothing.
+                self.tell_gap(handout.as_ref().filter(|h| h.fresh && h.up_to <= id));
                 id
             }
             None if self.explicit => EventId(0),
@@ -240,9 +251,10 @@ impl Mailbox {
             })
             .collect();
         let up_to = messages.last().map_or(EventId(0), |m| m.id);
+        let fresh = up_to > self.ever_handed_out;
         self.ever_handed_out = self.ever_handed_out.max(up_to);
         self.handouts.0 += 1;
-        self.handout = Some(Handout { id: self.handouts, up_to, gap: self.gap, written: false });
+        self.handout = Some(Handout { id: self.handouts, up_to, gap: self.gap, fresh, written: false });
         self.debug_check();
         Some(Batch {
             handout: self.handouts,
@@ -287,12 +299,12 @@ impl Mailbox {
     /// unless the client acknowledges explicitly and has not.
     pub fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {
         let mut lost = Lost::default();
-        let delivered = self.handout.as_ref().filter(|h| h.written && !self.explicit).map(|h| h.up_to);
+        let delivered = self.delivered();
         while let Some(&(expires, id)) = self.expiries.first() {
             if expires > now {
                 break;
             }
-            if delivered.is_some_and(|up_to| id <= up_to) {
+            if id <= delivered {
                 self.remove(id);
             } else {
                 self.drop_message(id, DropReason::Expired, limits, expires, &mut lost);
@@ -318,13 +330,16 @@ impl Mailbox {
     }
 
     /// Drops every message: the subscription ended (`Abandoned`), or an operator wants it so (`Purged`).
+    ///
+    /// As with [`expire`](Self::expire), what was in an answer that was written to the end counts as
+    /// delivered, unless the client acknowledges explicitly and has not.
     pub fn drop_all(&mut self, reason: DropReason, limits: &Limits, now: Timestamp) -> Lost {
         let mut lost = self.expire(limits, now);
+        self.release(self.delivered());
         let ids: Vec<EventId> = self.messages.keys().copied().collect();
         for id in ids {
             self.drop_message(id, reason, limits, now, &mut lost);
         }
-        self.handout = None;
         self.debug_check();
         lost
     }
@@ -344,9 +359,9 @@ impl Mailbox {
         self.messages.contains_key(&id)
     }
 
-    /// When its oldest message came.
+    /// When its oldest message came: not always the first in the queue, whose state may have been replaced.
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.messages.values().next().map(|entry| entry.received)
+        self.messages.values().map(|entry| entry.received).min()
     }
 
     /// What it adds to the totals of its store.
@@ -372,11 +387,10 @@ impl Mailbox {
         let entry = self.messages.remove(&id)?;
         self.bytes -= entry.message.cost();
         self.expiries.remove(&(entry.expires, id));
-        if let Class::Presence { key } | Class::Typing { key } = &entry.message.class
-            && self.latest.get(key) == Some(&id)
-        {
-            self.latest.remove(key);
+        if entry.message.class != Class::Message {
+            self.replaceable.remove(&(entry.message.class.clone(), id));
         }
+        self.typing.remove(&id);
         Some(entry)
     }
 
@@ -399,8 +413,15 @@ impl Mailbox {
         }
     }
 
+    /// The newest message that may be acknowledged.
     fn handed_out(&self) -> EventId {
         self.handout.as_ref().map_or(EventId(0), |h| h.up_to)
+    }
+
+    /// The newest message that counts as delivered, although it was not acknowledged yet.
+    fn delivered(&self) -> EventId {
+        let written = self.handout.as_ref().filter(|h| h.written && !self.explicit);
+        written.map_or(EventId(0), |h| h.up_to)
     }
 
     /// Panics if the mailbox contradicts itself: a mistake of ours, never of a peer.
@@ -408,7 +429,12 @@ impl Mailbox {
         assert_eq!(self.bytes, self.messages.values().map(|e| e.message.cost()).sum::<u64>());
         assert_eq!(self.expiries.len(), self.messages.len());
         assert!(self.messages.iter().all(|(id, e)| self.expiries.contains(&(e.expires, *id))));
-        assert!(self.latest.values().all(|id| self.messages.contains_key(id)));
+        let of_class = |wanted: fn(&Class) -> bool| {
+            self.messages.iter().filter(move |(_, e)| wanted(&e.message.class)).map(|(id, _)| *id)
+        };
+        assert_eq!(self.replaceable.len(), of_class(|class| *class != Class::Message).count());
+        assert!(self.replaceable.iter().all(|(class, id)| self.messages[id].message.class == *class));
+        assert!(self.typing.iter().copied().eq(of_class(Class::is_typing)));
         assert!(self.messages.keys().all(|id| *id <= self.newest));
         assert!(self.handed_out() <= self.ever_handed_out && self.ever_handed_out <= self.newest);
         assert!(self.handout.as_ref().is_none_or(|h| h.gap <= self.gap && h.id <= self.handouts));
@@ -438,23 +464,20 @@ impl View for Mailbox {
     }
 
     fn superseded_by(&self, class: &Class) -> Option<Superseded> {
-        let (Class::Presence { key } | Class::Typing { key }) = class else { return None };
-        let id = *self.latest.get(key)?;
-        let entry = self.messages.get(&id)?;
-        let same_class = entry.message.class.is_typing() == class.is_typing();
-        (same_class && id > self.ever_handed_out).then(|| Superseded { id, cost: entry.message.cost() })
+        let after = Excluded((class.clone(), self.ever_handed_out));
+        let (_, id) = self.replaceable.range((after, Included((class.clone(), self.newest)))).next_back()?;
+        Some(Superseded { id: *id, cost: self.messages.get(id)?.message.cost() })
     }
 
     fn typing(&self) -> impl Iterator<Item = (EventId, u64)> {
-        let handed_out = self.handed_out();
-        self.latest.values().filter(move |id| **id > handed_out).filter_map(|id| {
-            let message = &self.messages.get(id)?.message;
-            message.class.is_typing().then(|| (*id, message.cost()))
-        })
+        let waiting = self.typing.range((Excluded(self.handed_out()), Unbounded));
+        waiting.filter_map(|id| Some((*id, self.messages.get(id)?.message.cost())))
     }
 
     fn waiting(&self) -> impl Iterator<Item = (EventId, u64)> {
-        use std::ops::Bound::{Excluded, Unbounded};
         self.messages.range((Excluded(self.handed_out()), Unbounded)).map(|(id, e)| (*id, e.message.cost()))
     }
 }
+
+#[cfg(test)]
+mod tests;

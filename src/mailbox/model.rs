@@ -1,0 +1,412 @@
+//! The rules of a mailbox once more, as simply as they can be written, and the proof that both agree.
+//!
+//! [`Model`] is a plain list. It keeps no totals and no index: it tries things on a copy, and counts
+//! whenever it is asked. Any sequence of operations, sensible or not, must leave the mailbox and the
+//! model with the same contents, and must have had the same outcomes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::testing::{HANDOVER, life_times, of_class};
+use super::{
+    BatchLimits, Bound, Class, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, MailboxTotals, Message,
+    Outcome, Overflow, Refusal, TYPING_LIFE_TIME, Timestamp, View,
+};
+
+#[derive(Clone, Debug)]
+struct Kept {
+    id: EventId,
+    message: Arc<Message>,
+    received: Timestamp,
+    expires: Timestamp,
+    ever_handed_out: bool,
+}
+
+/// The latest answer to a poll.
+struct Answer {
+    handout: HandoutId,
+    ids: Vec<EventId>,
+    /// Whether one of its messages was in no answer before.
+    fresh: bool,
+    written: bool,
+    /// Of all losses, how many had happened when it was made.
+    losses: u64,
+}
+
+/// Ids, whether each was handed out before, how many more wait, and the gap.
+type Taken = (Vec<(EventId, bool)>, u64, u64);
+
+#[derive(Default)]
+struct Model {
+    kept: Vec<Kept>,
+    answer: Option<Answer>,
+    answers: u64,
+    explicit: bool,
+    polls: u32,
+    /// All losses ever, and how many of them the client was told of.
+    losses: u64,
+    told: u64,
+    dropped: Vec<(EventId, DropReason, Timestamp, Arc<Message>)>,
+    not_empty_since: Timestamp,
+}
+
+fn within(bound: Bound, amount: u64) -> bool {
+    bound == Bound::Unlimited || matches!(bound, Bound::AtMost(limit) if amount <= limit)
+}
+
+fn cost(kept: &[Kept]) -> u64 {
+    kept.iter().map(|k| k.message.cost()).sum()
+}
+
+impl Model {
+    fn in_flight(&self, id: EventId) -> bool {
+        self.answer.as_ref().is_some_and(|a| a.ids.contains(&id))
+    }
+
+    fn is_delivered(&self, id: EventId) -> bool {
+        !self.explicit && self.in_flight(id) && self.answer.as_ref().is_some_and(|a| a.written)
+    }
+
+    fn lose(&mut self, kept: &Kept, reason: DropReason, at: Timestamp, limits: &Limits, lost: &mut Lost) {
+        if kept.message.class.is_typing() {
+            return;
+        }
+        lost.count(reason);
+        self.losses += 1;
+        if at < self.not_empty_since + limits.drop_life_time {
+            self.dropped.push((kept.id, reason, at, kept.message.clone()));
+        }
+    }
+
+    fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {
+        let mut lost = Lost::default();
+        let mut due: Vec<Kept> = self.kept.iter().filter(|k| k.expires <= now).cloned().collect();
+        due.sort_by_key(|k| (k.expires, k.id));
+        self.kept.retain(|k| k.expires > now);
+        for kept in due.iter().filter(|k| !self.is_delivered(k.id)).cloned().collect::<Vec<_>>() {
+            self.lose(&kept, DropReason::Expired, kept.expires, limits, &mut lost);
+        }
+        if self.not_empty_since + limits.drop_life_time <= now {
+            self.dropped.clear();
+        }
+        lost
+    }
+
+    fn offer(
+        &mut self,
+        id: EventId,
+        message: &Arc<Message>,
+        wish: Option<Duration>,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Result<EventId, Refusal>, Lost) {
+        let mut lost = self.expire(limits, now);
+        let typing = message.class.is_typing();
+        if limits.messages == Bound::Disabled || limits.bytes == Bound::Disabled {
+            return (Err(Refusal::Disabled), lost);
+        }
+        if !within(limits.bytes, message.cost()) {
+            if !typing {
+                self.losses += 1;
+                lost.count(DropReason::TooLarge);
+            }
+            return (Err(Refusal::TooLarge), lost);
+        }
+        let asked = wish.unwrap_or(limits.life_time.default_value());
+        let mut life_time = asked.max(limits.life_time.minimum()).min(limits.life_time.maximum());
+        if life_time.is_zero() && self.polls == 0 {
+            return (Err(Refusal::NobodyPolls), lost);
+        }
+        if life_time.is_zero() {
+            life_time = HANDOVER;
+        }
+        if typing && life_time > TYPING_LIFE_TIME {
+            life_time = TYPING_LIFE_TIME;
+        }
+
+        // Put it in, whether there is room or not; then take out what may go, one at a time.
+        let mut after = self.kept.clone();
+        let mut newcomer = Kept {
+            id,
+            message: message.clone(),
+            received: now,
+            expires: now + life_time,
+            ever_handed_out: false,
+        };
+        let older = after.iter().rposition(|k| k.message.class == message.class && !k.ever_handed_out);
+        match (&message.class, older) {
+            (Class::Presence { .. }, Some(place)) if limits.coalesce => {
+                newcomer.id = after[place].id;
+                after[place] = newcomer.clone();
+            }
+            (Class::Typing { .. }, Some(place)) => {
+                after.remove(place);
+                after.push(newcomer.clone());
+            }
+            _ => after.push(newcomer.clone()),
+        }
+        let mut evicted = Vec::new();
+        while !within(limits.messages, after.len() as u64) || !within(limits.bytes, cost(&after)) {
+            let may_go = |k: &Kept| k.id != newcomer.id && !self.in_flight(k.id);
+            let gone = after.iter().position(|k| may_go(k) && k.message.class.is_typing()).or_else(|| {
+                let drops = limits.overflow == Overflow::DropOldest && !typing;
+                drops.then(|| after.iter().position(may_go)).flatten()
+            });
+            let Some(gone) = gone else { return (Err(Refusal::Full), lost) };
+            evicted.push(after.remove(gone));
+        }
+        if self.kept.is_empty() {
+            self.not_empty_since = now;
+        }
+        self.kept = after;
+        for kept in evicted {
+            self.lose(&kept, DropReason::Overflow, now, limits, &mut lost);
+        }
+        (Ok(newcomer.id), lost)
+    }
+
+    fn begin_poll(&mut self, last_event_id: Option<EventId>) -> u64 {
+        let before = self.kept.len();
+        let answer = self.answer.take();
+        match last_event_id {
+            Some(last) => {
+                self.explicit = true;
+                self.kept.retain(|k| k.id > last || !k.ever_handed_out);
+                if let Some(answer) = answer.filter(|a| a.fresh && a.ids.iter().all(|id| *id <= last)) {
+                    self.told = self.told.max(answer.losses);
+                }
+            }
+            None if self.explicit => {}
+            None => {
+                if let Some(answer) = answer.filter(|a| a.written) {
+                    self.kept.retain(|k| !answer.ids.contains(&k.id));
+                }
+            }
+        }
+        (before - self.kept.len()) as u64
+    }
+
+    fn take(&mut self, room: BatchLimits) -> Option<Taken> {
+        if self.kept.is_empty() && self.losses == self.told {
+            return None;
+        }
+        let mut count = self.kept.len().min(room.messages.max(1));
+        while count > 1 && cost(&self.kept[..count]) > room.bytes {
+            count -= 1;
+        }
+        let taken: Vec<(EventId, bool)> =
+            self.kept[..count].iter().map(|k| (k.id, k.ever_handed_out)).collect();
+        self.kept[..count].iter_mut().for_each(|k| k.ever_handed_out = true);
+        self.answers += 1;
+        self.answer = Some(Answer {
+            handout: HandoutId(self.answers),
+            ids: taken.iter().map(|(id, _)| *id).collect(),
+            fresh: taken.iter().any(|(_, before)| !before),
+            written: false,
+            losses: self.losses,
+        });
+        Some((taken, (self.kept.len() - count) as u64, self.losses - self.told))
+    }
+
+    fn settle(&mut self, handout: HandoutId, outcome: Outcome) {
+        let Some(answer) = self.answer.as_mut().filter(|a| a.handout == handout) else { return };
+        match outcome {
+            Outcome::Written => {
+                answer.written = true;
+                self.told = self.told.max(answer.losses);
+            }
+            Outcome::Broken => self.answer = None,
+        }
+    }
+
+    fn drop_all(&mut self, reason: DropReason, limits: &Limits, now: Timestamp) -> Lost {
+        let mut lost = self.expire(limits, now);
+        for kept in std::mem::take(&mut self.kept) {
+            if !self.is_delivered(kept.id) {
+                self.lose(&kept, reason, now, limits, &mut lost);
+            }
+        }
+        lost
+    }
+
+    fn next_deadline(&self, limits: &Limits) -> Option<Timestamp> {
+        let end = (!self.dropped.is_empty()).then(|| self.not_empty_since + limits.drop_life_time);
+        self.kept.iter().map(|k| k.expires).chain(end).min()
+    }
+
+    fn totals(&self) -> MailboxTotals {
+        MailboxTotals {
+            messages: self.kept.len() as u64,
+            bytes: cost(&self.kept),
+            dropped_messages: self.dropped.len() as u64,
+            dropped_bytes: self.dropped.iter().map(|(.., message)| message.cost()).sum(),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Operation {
+    Offer {
+        class: Class,
+        cost: u64,
+        wish: Option<Duration>,
+    },
+    /// `Last-Event-ID` counted back from the newest id offered.
+    BeginPoll {
+        back: Option<u64>,
+    },
+    Take(BatchLimits),
+    /// An answer, counted back from the latest.
+    Settle {
+        back: u64,
+        outcome: Outcome,
+    },
+    Hold(bool),
+    Pass(Duration),
+    Expire,
+    ToTheNextDeadline,
+    DropAll(DropReason),
+    Limit(Limits),
+}
+
+fn class() -> impl Strategy<Value = Class> {
+    let key = || prop_oneof![Just("a"), Just("b")].prop_map(Box::<str>::from);
+    prop_oneof![
+        3 => Just(Class::Message),
+        2 => key().prop_map(|key| Class::Presence { key }),
+        2 => key().prop_map(|key| Class::Typing { key }),
+    ]
+}
+
+fn bound(most: u64) -> impl Strategy<Value = Bound> {
+    prop_oneof![
+        1 => Just(Bound::Disabled),
+        8 => (1..most).prop_map(Bound::AtMost),
+        2 => Just(Bound::Unlimited),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let life_time = (0..2u64, 0..40u64, 0..40u64)
+        .prop_map(|(minimum, more, most)| life_times(minimum + more, minimum, minimum + more + most));
+    let overflow = prop_oneof![Just(Overflow::Reject), Just(Overflow::DropOldest)];
+    let drop_life_time = prop_oneof![0..60u64, Just(57_600)].prop_map(Duration::from_secs);
+    (bound(8), bound(60), life_time, drop_life_time, overflow, any::<bool>()).prop_map(
+        |(messages, bytes, life_time, drop_life_time, overflow, coalesce)| Limits {
+            messages,
+            bytes,
+            life_time,
+            drop_life_time,
+            overflow,
+            coalesce,
+        },
+    )
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    use Operation::*;
+    let wish = prop_oneof![3 => Just(None), 2 => (0..60u64).prop_map(|s| Some(Duration::from_secs(s)))];
+    let back = prop_oneof![5 => Just(0), 1 => 1..3u64];
+    let outcome = prop_oneof![3 => Just(Outcome::Written), 2 => Just(Outcome::Broken)];
+    let room = (0..6usize, prop_oneof![0..40u64, Just(u64::MAX)])
+        .prop_map(|(messages, bytes)| BatchLimits { messages, bytes });
+    prop_oneof![
+        12 => (class(), 0..30u64, wish).prop_map(|(class, cost, wish)| Offer { class, cost, wish }),
+        4 => prop_oneof![2 => Just(None), 1 => (0..9u64).prop_map(Some)].prop_map(|back| BeginPoll { back }),
+        5 => room.prop_map(Take),
+        5 => (back, outcome).prop_map(|(back, outcome)| Settle { back, outcome }),
+        1 => any::<bool>().prop_map(Hold),
+        3 => (1..20_000u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
+        2 => Just(Expire),
+        1 => Just(ToTheNextDeadline),
+        1 => prop_oneof![Just(DropReason::Purged), Just(DropReason::Abandoned)].prop_map(DropAll),
+        1 => limits().prop_map(Limit),
+    ]
+}
+
+fn agree(mut limits: Limits, operations: Vec<Operation>) {
+    let (mut mailbox, mut model) = (Mailbox::default(), Model::default());
+    let (mut now, mut newest) = (Timestamp::from_millis(1_000_000), 0);
+    for operation in operations {
+        match operation.clone() {
+            Operation::Offer { class, cost, wish } => {
+                newest += 2;
+                let (id, message) = (EventId(newest), of_class(class, cost));
+                let offered = mailbox.offer(id, message.clone(), wish, &limits, now);
+                let expected = model.offer(id, &message, wish, &limits, now);
+                assert_eq!((offered.outcome, offered.lost), expected, "{operation:?}");
+            }
+            Operation::BeginPoll { back } => {
+                let last = back.map(|back| EventId((newest + 3).saturating_sub(back)));
+                assert_eq!(mailbox.begin_poll(last), model.begin_poll(last), "{operation:?}");
+            }
+            Operation::Take(room) => {
+                let batch = mailbox.take(room).map(|batch| {
+                    assert!(batch.messages.iter().all(|m| model.kept.iter().any(|k| {
+                        (k.id, k.received) == (m.id, m.received) && Arc::ptr_eq(&k.message, &m.message)
+                    })));
+                    let taken: Vec<_> = batch.messages.iter().map(|m| (m.id, m.redelivered)).collect();
+                    (taken, batch.pending, batch.gap)
+                });
+                assert_eq!(batch, model.take(room), "{operation:?}");
+            }
+            Operation::Settle { back, outcome } => {
+                let handout = HandoutId(model.answers.saturating_sub(back));
+                mailbox.settle(handout, outcome);
+                model.settle(handout, outcome);
+            }
+            Operation::Hold(held) => {
+                mailbox.hold(held);
+                model.polls = if held { model.polls + 1 } else { model.polls.saturating_sub(1) };
+            }
+            Operation::Pass(span) => now = now + span,
+            Operation::ToTheNextDeadline => now = now.max(model.next_deadline(&limits).unwrap_or(now)),
+            Operation::Expire => {
+                assert_eq!(mailbox.expire(&limits, now), model.expire(&limits, now), "{operation:?}");
+                assert!(mailbox.next_deadline(&limits).is_none_or(|deadline| deadline > now));
+            }
+            Operation::DropAll(reason) => {
+                let expected = model.drop_all(reason, &limits, now);
+                assert_eq!(mailbox.drop_all(reason, &limits, now), expected, "{operation:?}");
+            }
+            Operation::Limit(others) => limits = others,
+        }
+        mailbox.check_invariants();
+        same(&mailbox, &model, &limits);
+    }
+}
+
+/// Whether all that can be asked of both has the same answer.
+fn same(mailbox: &Mailbox, model: &Model, limits: &Limits) {
+    assert_eq!(mailbox.totals(), model.totals());
+    assert!(model.kept.iter().all(|k| mailbox.holds(k.id)));
+    let waiting = || model.kept.iter().filter(|k| !model.in_flight(k.id));
+    let shown = |k: &Kept| (k.id, k.message.cost());
+    assert!(mailbox.waiting().eq(waiting().map(shown)));
+    assert!(mailbox.typing().eq(waiting().filter(|k| k.message.class.is_typing()).map(shown)));
+    assert_eq!(mailbox.poll_is_held(), model.polls > 0);
+    assert_eq!(mailbox.has_news(), !model.kept.is_empty() || model.losses > model.told);
+    assert_eq!(mailbox.oldest(), model.kept.iter().map(|k| k.received).min());
+    assert_eq!(mailbox.next_deadline(limits), model.next_deadline(limits));
+    assert!(
+        mailbox
+            .dropped()
+            .map(|d| (d.id, d.reason, d.dropped_at))
+            .eq(model.dropped.iter().map(|(id, reason, at, _)| (*id, *reason, *at)))
+    );
+}
+
+proptest! {
+    // What fails becomes a named test; a file of seeds would say less.
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+
+    #[test]
+    fn the_mailbox_agrees_with_the_model(
+        limits in limits(),
+        operations in prop::collection::vec(operation(), 1..120),
+    ) {
+        agree(limits, operations);
+    }
+}
