@@ -1,2 +1,3 @@
 //! Pollgate.
+pub mod config;
 pub mod mailbox;
