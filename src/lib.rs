@@ -1,5 +1,6 @@
 //! Pollgate.
 pub mod clock;
+pub mod config;
 pub mod dialect;
 pub mod http1;
 pub mod mailbox;

@@ -1,0 +1,120 @@
+//! What settings must be to each other. Each by itself is fine when this is asked.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Config;
+use super::address::split_host_and_port;
+use super::reader::Reader;
+
+/// Reports every contradiction to the reader.
+pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
+    let listeners = listeners(config);
+    listeners_overlap(&listeners, reader);
+    upstream_is_us(config, &listeners, reader);
+    body_outgrows_store(config, reader);
+}
+
+/// Every listener with its key.
+fn listeners(config: &Config) -> Vec<(String, SocketAddr)> {
+    let public = config.listen.public.iter().enumerate();
+    let public = public.map(|(index, address)| (format!("listen.public[{index}]"), *address));
+    let others = [("listen.callback", config.listen.callback), ("listen.admin", config.listen.admin)];
+    public.chain(others.map(|(key, address)| (key.to_owned(), address))).collect()
+}
+
+fn listeners_overlap(listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
+    for (index, (later_key, later)) in listeners.iter().enumerate() {
+        for (earlier_key, earlier) in &listeners[..index] {
+            if overlap(*earlier, *later) {
+                let sentence = format!(
+                    "each listener needs an address of its own, but {earlier_key} is {earlier} and {later_key} is {later}"
+                );
+                reader.contradiction(&[earlier_key, later_key], sentence);
+            }
+        }
+    }
+}
+
+/// Whether the second of the two could not be bound. Port 0 is a different port each time. (Whether
+/// `[::]` takes the IPv4 port too is the system's choice, so it is left to the system.)
+fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
+    let wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
+    let address = a.ip() == b.ip() || (wildcard && a.is_ipv4() == b.is_ipv4());
+    address && a.port() == b.port() && a.port() != 0
+}
+
+/// A request that goes upstream must not arrive here again.
+fn upstream_is_us(config: &Config, listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
+    let Some((host, port)) = split_host_and_port(&config.upstream.address) else { return };
+    for (key, listener) in listeners {
+        if listener.port() == port && reaches(&host, listener.ip()) {
+            let sentence = format!(
+                "upstream.address must be the legacy server's, but it is {}, and the gateway itself listens there \
+                 ({key} is {listener})",
+                config.upstream.address
+            );
+            reader.contradiction(&[key, "upstream.address"], sentence);
+        }
+    }
+}
+
+/// Whether a connection to `host` certainly ends at a listener on `address`.
+fn reaches(host: &str, address: IpAddr) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match host.parse::<IpAddr>() {
+        Ok(host) if host.is_ipv4() != address.is_ipv4() => false,
+        Ok(host) if host.is_unspecified() => address.is_unspecified() || address.is_loopback(),
+        Ok(host) => host == address || (host.is_loopback() && address.is_unspecified()),
+        Err(_) => host == "localhost" && (address.is_loopback() || address.is_unspecified()),
+    }
+}
+
+/// A body that the store could never hold should be refused for its own size, not read first.
+fn body_outgrows_store(config: &Config, reader: &mut Reader<'_>) {
+    let (body, store) = (config.callback.max_body_bytes, config.store.max_buffered_bytes);
+    if body > store {
+        let sentence = format!(
+            "one callback must fit the store, but callback.max_body_bytes is {body} and store.max_buffered_bytes is {store}"
+        );
+        reader.contradiction(&["callback.max_body_bytes", "store.max_buffered_bytes"], sentence);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlapping_listeners() {
+        for (a, b, expected) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "0.0.0.0:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "0.0.0.0:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            assert_eq!(overlap(a.parse().unwrap(), b.parse().unwrap()), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn hosts_that_are_us() {
+        for (host, listener, expected) in [
+            ("127.0.0.1", "127.0.0.1", true),
+            ("127.0.0.1", "0.0.0.0", true),
+            ("10.0.0.1", "10.0.0.1", true),
+            ("10.0.0.1", "0.0.0.0", false),
+            ("0.0.0.0", "127.0.0.1", true),
+            ("[::1]", "::", true),
+            ("[::1]", "0.0.0.0", false),
+            ("localhost", "127.0.0.1", true),
+            ("localhost", "10.0.0.1", false),
+            ("im.example.com", "0.0.0.0", false),
+        ] {
+            assert_eq!(reaches(host, listener.parse().unwrap()), expected, "{host} {listener}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Durations: a number of seconds, or a string with a unit such as `"5m"`.
+
+use std::time::Duration;
+
+use super::value::{Reading, Value};
+
+/// No poll is held for longer than a day: nothing between a client and the gateway keeps a silent
+/// connection for as long. (The paper's own example goes up to 57,600 seconds.)
+pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Nothing is buffered for longer than a year. (The paper's own example goes up to ten days.)
+pub(super) const LONGEST_LIFE_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// No time-out is longer than a day; a longer one is a slip in the unit.
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A time of the white paper: whole seconds, for that is what clients ask for and are told; 0 is fine.
+pub(super) fn whole_seconds(value: &Value, longest: Duration) -> Reading<Duration> {
+    duration(value).filter(|time| time.subsec_nanos() == 0 && *time <= longest).ok_or_else(|| {
+        format!(
+            "must be a number of whole seconds, or a string such as \"5m\", of at most {} seconds, not {value}",
+            longest.as_secs()
+        )
+    })
+}
+
+/// How long to wait for something: longer than zero.
+pub(super) fn timeout(value: &Value) -> Reading<Duration> {
+    duration(value).filter(|time| !time.is_zero() && *time <= LONGEST_TIMEOUT).ok_or_else(|| {
+        format!(
+            "must be a number of seconds, or a string such as \"5s\" or \"500ms\", longer than 0 and at most {} \
+             seconds, not {value}",
+            LONGEST_TIMEOUT.as_secs()
+        )
+    })
+}
+
+fn duration(value: &Value) -> Option<Duration> {
+    if let Some(number) = value.integer() {
+        return u64::try_from(number).ok().map(Duration::from_secs);
+    }
+    humantime::parse_duration(value.text()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let untyped = |text: &str| Value::Untyped(text.to_owned());
+        for (value, milliseconds) in [
+            (Value::Integer(0), Some(0)),
+            (Value::Integer(300), Some(300_000)),
+            (untyped("300"), Some(300_000)),
+            (untyped("5m"), Some(300_000)),
+            (text("5m"), Some(300_000)),
+            (text("1h 30m"), Some(5_400_000)),
+            (text("500ms"), Some(500)),
+            (text("soon"), None),
+            (text(""), None),
+            (text("-5m"), None),
+            (text("99999999999999999999h"), None),
+            (Value::Integer(-1), None),
+            (Value::Integer(i128::MAX), None),
+            (Value::Other("1.5".to_owned()), None),
+            (Value::Boolean(true), None),
+        ] {
+            assert_eq!(duration(&value), milliseconds.map(Duration::from_millis), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        assert_eq!(whole_seconds(&Value::Integer(0), LONGEST_HOLD), Ok(Duration::ZERO));
+        assert_eq!(whole_seconds(&text("24h"), LONGEST_HOLD), Ok(LONGEST_HOLD));
+        assert!(whole_seconds(&Value::Integer(86_401), LONGEST_HOLD).is_err());
+        assert!(whole_seconds(&text("1500ms"), LONGEST_HOLD).is_err());
+        assert!(whole_seconds(&Value::Integer(u64::MAX.into()), LONGEST_LIFE_TIME).is_err());
+        assert_eq!(timeout(&text("1500ms")), Ok(Duration::from_millis(1500)));
+        assert!(timeout(&Value::Integer(0)).is_err());
+        assert!(timeout(&text("25h")).is_err());
+    }
+}

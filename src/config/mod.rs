@@ -1,0 +1,42 @@
+//! The configuration: what the operator wrote, checked as a whole, and what it comes to.
+//!
+//! Data walks one way: [`load`] finds and reads the file; `file` turns its text into values that know
+//! their lines; `reader` lays flags over environment over file over defaults and keeps every problem
+//! it meets; `resolve` asks the reader for each setting, once, by name, and `checks` compares settings
+//! with each other. What comes out is a [`Config`], or a [`LoadError`] with *all* the problems.
+//!
+//! The file has no serde mirror: serde stops at the first wrong type, and says nothing of the unknown
+//! keys behind it. One typed reader over the file's spanned tables reports all of them in one go, and
+//! serves environment and flags with the same rules and the same sentences.
+//!
+//! Invariants:
+//! - a [`Config`] from [`load`] is valid: nobody behind this module checks a setting again;
+//! - nothing here reads a clock or the environment; the caller hands the environment in;
+//! - what nobody asked for is an error, in the file as in the environment, so that a misspelt setting
+//!   is never silently the default;
+//! - [`SAMPLE`] holds every key there is, and equals [`Config::default`].
+
+mod address;
+mod checks;
+mod duration;
+mod env;
+mod file;
+mod load;
+mod overrides;
+mod problem;
+mod reader;
+mod resolve;
+mod settings;
+mod size;
+mod suggest;
+#[cfg(test)]
+mod tests;
+mod trio;
+mod value;
+
+pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
+pub use overrides::Overrides;
+pub use problem::{LoadError, Problem, Source};
+pub use settings::{
+    Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
+};

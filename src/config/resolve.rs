@@ -1,0 +1,140 @@
+//! Every setting there is: its name, what it may be, and its default.
+//!
+//! To add a setting: a field in `settings`, a line here, a line in `conf/pollgate.toml`.
+
+use std::path::Path;
+
+use crate::mailbox::{BatchLimits, Limits, Overflow};
+
+use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
+use super::reader::{Reader, Section};
+use super::settings::{
+    Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
+};
+use super::size::size;
+use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, switch};
+use super::{LoadError, Overrides, address, checks, trio};
+
+/// The configuration that the layers make, or everything that is wrong with them.
+pub(super) fn resolve(
+    path: &Path,
+    file: Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+) -> Result<Config, LoadError> {
+    let mut reader = Reader::new(path, environment, overrides);
+    let config = reader.root(file, config);
+    checks::check(&config, &mut reader);
+    reader.finish()?;
+    Ok(config)
+}
+
+/// Asks for every setting; the keys are listed here and nowhere else.
+pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
+    Config {
+        listen: root.section("listen", "[listen]", listen),
+        upstream: root.section("upstream", "[upstream]", upstream),
+        callback: root.section("callback", "[callback]", callback),
+        polling: root.section("polling", "[polling]", polling),
+        store: root.section("store", "[store]", store),
+        log: root.section("log", "[log]", log),
+    }
+}
+
+fn listen(section: &mut Section<'_, '_>) -> Listen {
+    let preset = Listen::default();
+    Listen {
+        public: section.list_of_some("public", preset.public, address::listener),
+        callback: section.read("callback", preset.callback, address::listener),
+        admin: section.read("admin", preset.admin, address::listener),
+    }
+}
+
+fn upstream(section: &mut Section<'_, '_>) -> Upstream {
+    let preset = Upstream::default();
+    Upstream {
+        address: section.read("address", preset.address, address::host_and_port),
+        server_names: section.list("server_names", preset.server_names, address::server_name),
+        connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
+        read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
+        idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
+    }
+}
+
+fn callback(section: &mut Section<'_, '_>) -> Callback {
+    let preset = Callback::default();
+    let deep_ack = |value: &Value| choice(value, &DeepAck::ALL, DeepAck::as_str);
+    Callback {
+        url: section.read("url", preset.url, address::callback_url),
+        allow: section.list_of_some("allow", preset.allow, address::network),
+        deep_ack: section.read("deep_ack", preset.deep_ack, deep_ack),
+        deep_ack_timeout: section.read("deep_ack_timeout", preset.deep_ack_timeout, timeout),
+        max_body_bytes: section.read("max_body_bytes", preset.max_body_bytes, size),
+    }
+}
+
+fn polling(section: &mut Section<'_, '_>) -> Polling {
+    let preset = Polling::default();
+    let life_time = |value: &Value| whole_seconds(value, LONGEST_LIFE_TIME);
+    Polling {
+        poll_support: section.read("poll_support", preset.poll_support, switch),
+        poll_life_time: trio::life_times(section, "poll_life_time", preset.poll_life_time, LONGEST_HOLD),
+        limits: Limits {
+            life_time: trio::life_times(
+                section,
+                "poll_msg_life_time",
+                preset.limits.life_time,
+                LONGEST_LIFE_TIME,
+            ),
+            messages: section.read("poll_msg_limit", preset.limits.messages, limit),
+            bytes: section.read("poll_msg_kbyte_limit", preset.limits.bytes, kilobyte_limit),
+            drop_life_time: section.read("poll_drop_msg_life_time", preset.limits.drop_life_time, life_time),
+            overflow: section.read("overflow", preset.limits.overflow, overflow),
+            coalesce: section.read("coalesce", preset.limits.coalesce, switch),
+        },
+        batch: BatchLimits {
+            messages: section.read("poll_batch_messages", preset.batch.messages, batch_messages),
+            bytes: section.read("poll_batch_bytes", preset.batch.bytes, size),
+        },
+    }
+}
+
+fn store(section: &mut Section<'_, '_>) -> Store {
+    let preset = Store::default();
+    let kind = |value: &Value| {
+        choice(value, &StoreKind::ALL, StoreKind::as_str)
+            .map_err(|sentence| format!("{sentence}: no other kind of store exists"))
+    };
+    Store {
+        kind: section.read("kind", preset.kind, kind),
+        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, |value| {
+            // A mailbox takes some memory even when it is empty; more than this is a slip.
+            count(value, 1..=1_000_000_000)
+        }),
+        max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
+    }
+}
+
+fn log(section: &mut Section<'_, '_>) -> Log {
+    let preset = Log::default();
+    Log {
+        level: section.read("level", preset.level, |value| choice(value, &LogLevel::ALL, LogLevel::as_str)),
+        format: section
+            .read("format", preset.format, |value| choice(value, &LogFormat::ALL, LogFormat::as_str)),
+    }
+}
+
+fn overflow(value: &Value) -> Reading<Overflow> {
+    let name = |overflow| match overflow {
+        Overflow::Reject => "reject",
+        Overflow::DropOldest => "drop-oldest",
+    };
+    choice(value, &[Overflow::Reject, Overflow::DropOldest], name)
+}
+
+/// One answer is built in memory as a whole, so there is an end to how many messages it carries.
+fn batch_messages(value: &Value) -> Reading<usize> {
+    const MOST: u32 = 100_000;
+    let messages = count(value, 1..=MOST.into())?;
+    usize::try_from(messages).map_err(|error| error.to_string())
+}

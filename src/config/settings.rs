@@ -1,0 +1,256 @@
+//! The resolved settings: plain values, valid by the time anyone sees them.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::mailbox::{BatchLimits, LifeTimes, Limits};
+
+/// Everything that can be set. The default is what the documentation says, and what the sample file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Where the gateway listens.
+    pub listen: Listen,
+    /// The legacy server, and how long to wait for it.
+    pub upstream: Upstream,
+    /// How callbacks come back.
+    pub callback: Callback,
+    /// The documented server settings: holds, life times and limits.
+    pub polling: Polling,
+    /// Where messages are buffered.
+    pub store: Store,
+    /// What is logged.
+    pub log: Log,
+}
+
+/// `[listen]`: no two of these overlap, except on port 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// For clients: proxied requests and polls. Never empty.
+    pub public: Vec<SocketAddr>,
+    /// For the legacy server's callbacks.
+    pub callback: SocketAddr,
+    /// For operators: metrics, health, API and page.
+    pub admin: SocketAddr,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            public: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))],
+            callback: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
+        }
+    }
+}
+
+/// `[upstream]`: every time-out is longer than zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upstream {
+    /// `HOST:PORT` as written; the host is a name or an address (IPv6 in brackets), the port is not 0.
+    pub address: String,
+    /// The server's own names in logical URLs, in lower case, as they stand in a URL (IPv6 in brackets).
+    pub server_names: Vec<String>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long the server may be silent while its answer is awaited.
+    pub read_timeout: Duration,
+    /// How long an idle connection is kept for the next request.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self {
+            address: "127.0.0.1:8000".to_owned(),
+            server_names: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            read_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[callback]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Callback {
+    /// The `http` URL under which the legacy server reaches the callback listener. It has no trailing
+    /// slash: a callback address is this, a slash, and a token.
+    pub url: String,
+    /// Who may deliver callbacks. Never empty.
+    pub allow: Vec<IpNet>,
+    /// What a deep acknowledgement waits for.
+    pub deep_ack: DeepAck,
+    /// How long a deep acknowledgement waits for the client before the callback is refused.
+    pub deep_ack_timeout: Duration,
+    /// The largest body that is read; larger ones are refused. At most the store's `max_buffered_bytes`.
+    pub max_body_bytes: u64,
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8081".to_owned(),
+            allow: vec![
+                IpNet::new_assert(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+                IpNet::from(std::net::IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            ],
+            deep_ack: DeepAck::Buffered,
+            deep_ack_timeout: Duration::from_secs(60),
+            max_body_bytes: 1024 * 1024,
+        }
+    }
+}
+
+/// What a callback that asks for a deep acknowledgement (`RVP-Ack-Type`) waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeepAck {
+    /// The store holds the message.
+    Buffered,
+    /// The client has the message.
+    Delivered,
+}
+
+impl DeepAck {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Buffered, Self::Delivered];
+
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Buffered => "buffered",
+            Self::Delivered => "delivered",
+        }
+    }
+}
+
+/// `[polling]`: white paper, *Server Registry Settings*, and what belongs beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Polling {
+    /// PollSupport: without it the gateway is a transparent proxy.
+    pub poll_support: bool,
+    /// PollLifeTime: how long a poll may be held, in whole seconds.
+    pub poll_life_time: LifeTimes,
+    /// PollMsgLifeTime, PollMsgLimit, PollMsgKByteLimit, PollDropMsgLifeTime, `overflow` and `coalesce`.
+    pub limits: Limits,
+    /// How much one answer to a poll carries.
+    pub batch: BatchLimits,
+}
+
+impl Default for Polling {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            poll_support: true,
+            poll_life_time: LifeTimes::new(seconds(300), seconds(60), seconds(600))
+                .expect("60 ≤ 300 ≤ 600 seconds"),
+            limits: Limits::default(),
+            batch: BatchLimits { messages: 100, bytes: 1024 * 1024 },
+        }
+    }
+}
+
+/// `[store]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Which store.
+    pub kind: StoreKind,
+    /// How many mailboxes there may be at a time; at least one.
+    pub max_mailboxes: u64,
+    /// How many bytes all mailboxes together may hold; at least one.
+    pub max_buffered_bytes: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { kind: StoreKind::Memory, max_mailboxes: 100_000, max_buffered_bytes: 1024 * 1024 * 1024 }
+    }
+}
+
+/// The stores that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Messages live as long as the process.
+    Memory,
+}
+
+impl StoreKind {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::Memory];
+
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important kind of line that is written.
+    pub level: LogLevel,
+    /// How a line is written.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: LogLevel::Info, format: LogFormat::Text }
+    }
+}
+
+/// How important a log line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Worth waking someone.
+    Error,
+    /// Worth a look tomorrow.
+    Warn,
+    /// What happened.
+    Info,
+    /// What happened in between.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl LogLevel {
+    /// All of them, the most important first.
+    pub const ALL: [Self; 5] = [Self::Error, Self::Warn, Self::Info, Self::Debug, Self::Trace];
+
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// A JSON object a line, for programs.
+    Json,
+}
+
+impl LogFormat {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Text, Self::Json];
+
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Json => "json",
+        }
+    }
+}

@@ -1,0 +1,584 @@
+//! The layers and the settings together; what belongs to one file is tested there.
+
+use std::path::Path;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::reader::Reader;
+use super::value::{Table, Value};
+use super::{Config, DeepAck, LoadError, LogFormat, LogLevel, Overrides, SAMPLE, file, resolve};
+use crate::mailbox::{Bound, LifeTimes, Overflow};
+
+fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<Config, LoadError> {
+    let path = Path::new("p.toml");
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    resolve::resolve(path, file::parse(path, text)?, env, overrides)
+}
+
+fn config(text: &str) -> Config {
+    resolved(text, &[], &Overrides::default()).unwrap()
+}
+
+fn with_env(text: &str, env: &[(&str, &str)]) -> Config {
+    resolved(text, env, &Overrides::default()).unwrap()
+}
+
+/// Every problem, a line each; nothing if there is none.
+fn problems(text: &str, env: &[(&str, &str)]) -> String {
+    resolved(text, env, &Overrides::default()).map_or_else(|error| error.to_string(), |_| String::new())
+}
+
+/// Every key that the reader asks for.
+fn known_keys() -> Vec<String> {
+    let mut reader = Reader::new(Path::new("p.toml"), [], &Overrides::default());
+    reader.root(Table::new(), resolve::config);
+    reader.known().map(str::to_owned).collect()
+}
+
+fn life_times(default: u64, minimum: u64, maximum: u64) -> LifeTimes {
+    let [default, minimum, maximum] = [default, minimum, maximum].map(Duration::from_secs);
+    LifeTimes::new(default, minimum, maximum).unwrap()
+}
+
+#[test]
+fn nothing_set_is_the_documented_defaults() {
+    let config = config("");
+    assert_eq!(config, Config::default());
+    insta::assert_debug_snapshot!(config, @r#"
+    Config {
+        listen: Listen {
+            public: [
+                0.0.0.0:80,
+            ],
+            callback: 127.0.0.1:8081,
+            admin: 127.0.0.1:9180,
+        },
+        upstream: Upstream {
+            address: "127.0.0.1:8000",
+            server_names: [],
+            connect_timeout: 5s,
+            read_timeout: 60s,
+            idle_timeout: 30s,
+        },
+        callback: Callback {
+            url: "http://127.0.0.1:8081",
+            allow: [
+                127.0.0.0/8,
+                ::1/128,
+            ],
+            deep_ack: Buffered,
+            deep_ack_timeout: 60s,
+            max_body_bytes: 1048576,
+        },
+        polling: Polling {
+            poll_support: true,
+            poll_life_time: LifeTimes {
+                default: 300s,
+                minimum: 60s,
+                maximum: 600s,
+            },
+            limits: Limits {
+                messages: AtMost(
+                    100,
+                ),
+                bytes: AtMost(
+                    102400,
+                ),
+                life_time: LifeTimes {
+                    default: 1800s,
+                    minimum: 0ns,
+                    maximum: 3600s,
+                },
+                drop_life_time: 57600s,
+                overflow: Reject,
+                coalesce: true,
+            },
+            batch: BatchLimits {
+                messages: 100,
+                bytes: 1048576,
+            },
+        },
+        store: Store {
+            kind: Memory,
+            max_mailboxes: 100000,
+            max_buffered_bytes: 1073741824,
+        },
+        log: Log {
+            level: Info,
+            format: Text,
+        },
+    }
+    "#);
+}
+
+#[test]
+fn the_sample_is_the_defaults() {
+    assert_eq!(config(SAMPLE), Config::default());
+}
+
+#[test]
+fn the_sample_holds_every_key() {
+    let sample = file::parse(Path::new("sample"), SAMPLE).unwrap();
+    let holds = |key: &str| {
+        let mut table = &sample;
+        let mut words = key.split('.').peekable();
+        while let Some(word) = words.next() {
+            match table.get(word).map(|item| &item.value) {
+                Some(Value::Table(inner)) if words.peek().is_some() => table = inner,
+                found => return found.is_some() && words.peek().is_none(),
+            }
+        }
+        false
+    };
+    let known = known_keys();
+    assert!(known.len() > 30, "{known:?}");
+    for key in known {
+        assert!(holds(&key), "{key} is missing in the sample");
+    }
+    assert!(!holds("polling.nonsense") && !holds("nonsense"));
+}
+
+#[test]
+fn every_variable_sets_one_key() {
+    let mut variables: Vec<String> = known_keys().iter().map(|key| super::env::variable(key)).collect();
+    let count = variables.len();
+    variables.sort();
+    variables.dedup();
+    assert_eq!(variables.len(), count);
+}
+
+#[test]
+fn every_key_can_be_set() {
+    let config = config(
+        r#"
+        [listen]
+        public = ["127.0.0.1:8080", "[::1]:8080"]
+        callback = "10.0.0.5:81"
+        admin = "127.0.0.1:0"
+        [upstream]
+        address = "exchange:80"
+        server_names = ["IM.Example.com", "im"]
+        connect_timeout = 1
+        read_timeout = "2m"
+        idle_timeout = "1500ms"
+        [callback]
+        url = "http://10.0.0.5:81/cb/"
+        allow = ["10.0.0.0/8"]
+        deep_ack = "delivered"
+        deep_ack_timeout = 7
+        max_body_bytes = "64KiB"
+        [polling]
+        poll_support = 0
+        poll_life_time = { default = 57600, minimum = 57600, maximum = "16h" }
+        poll_msg_limit = 0xFFFFFFFF
+        poll_msg_kbyte_limit = "unlimited"
+        poll_drop_msg_life_time = "10days"
+        overflow = "drop-oldest"
+        coalesce = false
+        poll_batch_messages = 1
+        poll_batch_bytes = 2
+        [polling.poll_msg_life_time]
+        default = 0
+        minimum = 0
+        maximum = 864_000
+        [store]
+        kind = "memory"
+        max_mailboxes = 3
+        max_buffered_bytes = "64KiB"
+        [log]
+        level = "trace"
+        format = "json"
+        "#,
+    );
+    insta::assert_debug_snapshot!(config, @r#"
+    Config {
+        listen: Listen {
+            public: [
+                127.0.0.1:8080,
+                [::1]:8080,
+            ],
+            callback: 10.0.0.5:81,
+            admin: 127.0.0.1:0,
+        },
+        upstream: Upstream {
+            address: "exchange:80",
+            server_names: [
+                "im.example.com",
+                "im",
+            ],
+            connect_timeout: 1s,
+            read_timeout: 120s,
+            idle_timeout: 1.5s,
+        },
+        callback: Callback {
+            url: "http://10.0.0.5:81/cb",
+            allow: [
+                10.0.0.0/8,
+            ],
+            deep_ack: Delivered,
+            deep_ack_timeout: 7s,
+            max_body_bytes: 65536,
+        },
+        polling: Polling {
+            poll_support: false,
+            poll_life_time: LifeTimes {
+                default: 57600s,
+                minimum: 57600s,
+                maximum: 57600s,
+            },
+            limits: Limits {
+                messages: Unlimited,
+                bytes: Unlimited,
+                life_time: LifeTimes {
+                    default: 0ns,
+                    minimum: 0ns,
+                    maximum: 864000s,
+                },
+                drop_life_time: 864000s,
+                overflow: DropOldest,
+                coalesce: false,
+            },
+            batch: BatchLimits {
+                messages: 1,
+                bytes: 2,
+            },
+        },
+        store: Store {
+            kind: Memory,
+            max_mailboxes: 3,
+            max_buffered_bytes: 65536,
+        },
+        log: Log {
+            level: Trace,
+            format: Json,
+        },
+    }
+    "#);
+}
+
+#[test]
+fn all_problems_are_reported_at_once_in_the_order_of_their_lines() {
+    let text = r#"poll_msg_limit = 5
+[listen]
+public = "0.0.0.0:80"
+callback = 8081
+admn = "127.0.0.1:9180"
+
+[upstream]
+address = "http://127.0.0.1"
+server_names = [
+  "im.example.com",
+  "im.example.com:80",
+  7,
+]
+read_timeout = 0
+
+[callback]
+url = "https://10.0.0.5"
+allow = []
+deep_ack = "maybe"
+
+[polling]
+poll_support = "yes"
+poll_life_time = { default = 300 }
+poll_msg_life_time = 1800
+PollMsgLimit = 7
+poll_msg_kbyte_limit = -1
+poll_drop_msg_life_time = 1.5
+"a.b" = 1
+
+[store]
+kind = "disk"
+path = "/var/lib/pollgate"
+max_mailboxes = 0
+max_buffered_bytes = "much"
+
+[[log]]
+level = "loud"
+
+[auth]
+mode = "digest"
+"#;
+    let env = [
+        ("POLLGATE_LOG_FORMAT", "xml"),
+        ("POLLGATE_UPSTREAM_ADRESS", "x"),
+        ("POLLGATE_POLLING_POLL_MSG_LIFE_TIME", "5"),
+        ("POLLGATE_FOO", "1"),
+    ];
+    insta::assert_snapshot!(problems(text, &env), @r#"
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, store, log
+    p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
+    p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
+    p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
+    p.toml:8: upstream.address: must be HOST:PORT, such as "127.0.0.1:8000" or "im.example.com:80", with a port from 1 to 65535 and neither scheme nor path, not "http://127.0.0.1"
+    p.toml:11: upstream.server_names[1]: must be a host name or an IP address, such as "im.example.com", without scheme or port, not "im.example.com:80"
+    p.toml:12: upstream.server_names[2]: must be a host name or an IP address, such as "im.example.com", without scheme or port, not 7
+    p.toml:14: upstream.read_timeout: must be a number of seconds, or a string such as "5s" or "500ms", longer than 0 and at most 86400 seconds, not 0
+    p.toml:17: callback.url: must be an http URL, such as "http://10.0.0.5:8081" (callback servers speak plain HTTP), not "https://10.0.0.5"
+    p.toml:18: callback.allow: must have at least one item
+    p.toml:19: callback.deep_ack: must be "buffered" or "delivered", not "maybe"
+    p.toml:22: polling.poll_support: must be true or false (or 1 or 0), not "yes"
+    p.toml:23: polling.poll_life_time: needs all of default, minimum and maximum; minimum and maximum are missing
+    p.toml:24: polling.poll_msg_life_time: must be a table, such as { default = 300, minimum = 60, maximum = 600 }, not 1800
+    p.toml:25: polling.PollMsgLimit: is not a key of [polling]; did you mean poll_msg_limit?
+    p.toml:26: polling.poll_msg_kbyte_limit: must be a whole number up to 4294967294, 0 to disable buffering, or "unlimited", not -1
+    p.toml:27: polling.poll_drop_msg_life_time: must be a number of whole seconds, or a string such as "5m", of at most 31536000 seconds, not 1.5
+    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes
+    p.toml:31: store.kind: must be "memory", not "disk": no other kind of store exists
+    p.toml:32: store.path: is not a key of [store]; there are kind, max_mailboxes, max_buffered_bytes
+    p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
+    p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
+    p.toml:36: log: must be a table, [log], not a list
+    p.toml:39: auth: is not a section; there are listen, upstream, callback, polling, store, log
+    environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
+    environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
+    environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
+    environment POLLGATE_UPSTREAM_ADRESS: is not a setting; did you mean POLLGATE_UPSTREAM_ADDRESS?
+    "#);
+}
+
+#[test]
+fn flag_over_environment_over_file() {
+    let text = "[upstream]\naddress = 'file:1'\n[log]\nlevel = 'warn'\nformat = 'json'";
+    let env = [("POLLGATE_UPSTREAM_ADDRESS", "env:2"), ("POLLGATE_LOG_LEVEL", "debug")];
+    let flags = Overrides { upstream: Some("flag:3".to_owned()), ..Overrides::default() };
+    let config = resolved(text, &env, &flags).unwrap();
+    assert_eq!(config.upstream.address, "flag:3");
+    assert_eq!(config.log.level, LogLevel::Debug);
+    assert_eq!(config.log.format, LogFormat::Json);
+}
+
+#[test]
+fn every_flag_sets_its_key() {
+    let some = |text: &str| Some(text.to_owned());
+    let flags = Overrides {
+        upstream: some("exchange:80"),
+        public: Some(vec!["127.0.0.1:0".to_owned(), "[::1]:0".to_owned()]),
+        callback: some("127.0.0.1:1"),
+        admin: some("127.0.0.1:2"),
+        callback_url: some("http://gate:1"),
+        log_level: some("error"),
+        log_format: some("json"),
+    };
+    let mut expected = Config::default();
+    expected.upstream.address = "exchange:80".to_owned();
+    expected.listen.public = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
+    expected.listen.callback = "127.0.0.1:1".parse().unwrap();
+    expected.listen.admin = "127.0.0.1:2".parse().unwrap();
+    expected.callback.url = "http://gate:1".to_owned();
+    expected.log.level = LogLevel::Error;
+    expected.log.format = LogFormat::Json;
+    assert_eq!(resolved("", &[], &flags), Ok(expected));
+}
+
+#[test]
+fn flags_are_checked_like_the_rest() {
+    let flags = Overrides {
+        upstream: Some("exchange".to_owned()),
+        public: Some(vec!["0.0.0.0:80".to_owned(), "80".to_owned()]),
+        callback: Some("127.0.0.1:9180".to_owned()),
+        ..Overrides::default()
+    };
+    insta::assert_snapshot!(resolved("", &[], &flags).unwrap_err(), @r#"
+    command line: listen.public[1]: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not "80"
+    command line: upstream.address: must be HOST:PORT, such as "127.0.0.1:8000" or "im.example.com:80", with a port from 1 to 65535 and neither scheme nor path, not "exchange"
+    command line: listen.callback: each listener needs an address of its own, but listen.callback is 127.0.0.1:9180 and listen.admin is 127.0.0.1:9180
+    "#);
+}
+
+#[test]
+fn the_environment_sets_every_type() {
+    let config = with_env(
+        "[listen]\npublic = ['0.0.0.0:8080']",
+        &[
+            ("POLLGATE_LISTEN_PUBLIC", "127.0.0.1:80, [::1]:80"),
+            ("POLLGATE_UPSTREAM_SERVER_NAMES", ""),
+            ("POLLGATE_UPSTREAM_CONNECT_TIMEOUT", "500ms"),
+            ("POLLGATE_CALLBACK_DEEP_ACK", "delivered"),
+            ("POLLGATE_CALLBACK_MAX_BODY_BYTES", "2MiB"),
+            ("POLLGATE_POLLING_POLL_SUPPORT", "0"),
+            ("POLLGATE_POLLING_POLL_MSG_LIMIT", "0"),
+            ("POLLGATE_POLLING_POLL_MSG_KBYTE_LIMIT", "0xFFFFFFFF"),
+            ("POLLGATE_POLLING_POLL_DROP_MSG_LIFE_TIME", "3600"),
+            ("POLLGATE_POLLING_OVERFLOW", "drop-oldest"),
+            ("POLLGATE_POLLING_COALESCE", "false"),
+            ("POLLGATE_CONFIG", "names the file, sets nothing"),
+            ("HOME", "/root"),
+        ],
+    );
+    let mut expected = Config::default();
+    expected.listen.public = vec!["127.0.0.1:80".parse().unwrap(), "[::1]:80".parse().unwrap()];
+    expected.upstream.connect_timeout = Duration::from_millis(500);
+    expected.callback.deep_ack = DeepAck::Delivered;
+    expected.callback.max_body_bytes = 2 * 1024 * 1024;
+    expected.polling.poll_support = false;
+    expected.polling.limits.messages = Bound::Disabled;
+    expected.polling.limits.bytes = Bound::Unlimited;
+    expected.polling.limits.drop_life_time = Duration::from_secs(3600);
+    expected.polling.limits.overflow = Overflow::DropOldest;
+    expected.polling.limits.coalesce = false;
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn a_trio_may_come_from_several_layers() {
+    let text = "[polling]\npoll_life_time = { default = 300, minimum = 60, maximum = 600 }";
+    let config = with_env(text, &[("POLLGATE_POLLING_POLL_LIFE_TIME_MAXIMUM", "15m")]);
+    assert_eq!(config.polling.poll_life_time, life_times(300, 60, 900));
+}
+
+#[test]
+fn trios_are_whole_and_ordered() {
+    for (text, env, expected) in [
+        ("poll_life_time = { default = 1, minimum = 1, maximum = 1 }", None, ""),
+        (
+            "poll_life_time = { default = 1, maximum = 1 }",
+            None,
+            "p.toml:2: polling.poll_life_time: needs all of default, minimum and maximum; minimum is missing",
+        ),
+        (
+            "poll_life_time = {}",
+            None,
+            "p.toml:2: polling.poll_life_time: needs all of default, minimum and maximum; \
+             default and minimum and maximum are missing",
+        ),
+        (
+            "poll_msg_life_time.minimum = 0",
+            None,
+            "p.toml:2: polling.poll_msg_life_time: needs all of default, minimum and maximum; \
+             default and maximum are missing",
+        ),
+        (
+            "",
+            Some(("POLLGATE_POLLING_POLL_LIFE_TIME_DEFAULT", "100")),
+            "environment POLLGATE_POLLING_POLL_LIFE_TIME_DEFAULT: polling.poll_life_time: \
+             needs all of default, minimum and maximum; minimum and maximum are missing",
+        ),
+        (
+            "poll_life_time = { default = 1, minimum = 2, maximum = 3 }",
+            None,
+            "p.toml:2: polling.poll_life_time: must have minimum ≤ default ≤ maximum, \
+             but the default is smaller than the minimum: default 1, minimum 2, maximum 3 seconds",
+        ),
+        (
+            "poll_life_time = { default = 2, minimum = 1, maximum = 3 }",
+            Some(("POLLGATE_POLLING_POLL_LIFE_TIME_DEFAULT", "4")),
+            "environment POLLGATE_POLLING_POLL_LIFE_TIME_DEFAULT: polling.poll_life_time: \
+             must have minimum ≤ default ≤ maximum, \
+             but the default is larger than the maximum: default 4, minimum 1, maximum 3 seconds",
+        ),
+        (
+            // What is wrong by itself is not compared, and not called missing.
+            "poll_life_time = { default = 5, minimum = 'soon', maximum = 3 }",
+            None,
+            "p.toml:2: polling.poll_life_time.minimum: must be a number of whole seconds, \
+             or a string such as \"5m\", of at most 86400 seconds, not \"soon\"",
+        ),
+        (
+            "poll_life_time = { default = 1, minimum = 1, maximum = 1, maximun = 1 }",
+            None,
+            "p.toml:2: polling.poll_life_time.maximun: is not a key of [polling.poll_life_time]; did you mean maximum?",
+        ),
+    ] {
+        let env: Vec<_> = env.into_iter().collect();
+        assert_eq!(problems(&format!("[polling]\n{text}"), &env), expected, "{text} {env:?}");
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other() {
+    for (text, env, expected) in [
+        ("[listen]\npublic = ['127.0.0.1:0']\ncallback = '127.0.0.1:0'\nadmin = '127.0.0.1:0'", None, ""),
+        (
+            "[listen]\nadmin = '127.0.0.1:8081'",
+            None,
+            "p.toml:2: listen.admin: each listener needs an address of its own, \
+             but listen.callback is 127.0.0.1:8081 and listen.admin is 127.0.0.1:8081",
+        ),
+        (
+            "[listen]\npublic = ['0.0.0.0:8000', '127.0.0.1:81']\ncallback = '0.0.0.0:81'",
+            None,
+            "p.toml:2: listen.public[0]: upstream.address must be the legacy server's, but it is 127.0.0.1:8000, \
+             and the gateway itself listens there (listen.public[0] is 0.0.0.0:8000)\n\
+             p.toml:3: listen.callback: each listener needs an address of its own, \
+             but listen.public[1] is 127.0.0.1:81 and listen.callback is 0.0.0.0:81",
+        ),
+        (
+            "[callback]\nmax_body_bytes = '2MiB'",
+            Some(("POLLGATE_STORE_MAX_BUFFERED_BYTES", "1MiB")),
+            "environment POLLGATE_STORE_MAX_BUFFERED_BYTES: store.max_buffered_bytes: one callback must fit \
+             the store, but callback.max_body_bytes is 2097152 and store.max_buffered_bytes is 1048576",
+        ),
+        (
+            // The callback listener's default is not what the operator wrote: nothing to compare.
+            "[listen]\ncallback = 'x'\nadmin = '127.0.0.1:8081'",
+            None,
+            "p.toml:2: listen.callback: must be IP:PORT, such as \"0.0.0.0:80\" or \"[::1]:80\", not \"x\"",
+        ),
+    ] {
+        let env: Vec<_> = env.into_iter().collect();
+        assert_eq!(problems(text, &env), expected, "{text} {env:?}");
+    }
+}
+
+#[test]
+fn no_key_takes_every_type() {
+    let values = [
+        "'\\u0007 nonsense'",
+        "''",
+        "-1",
+        "1.5",
+        "nan",
+        "true",
+        "1979-05-27",
+        "[]",
+        "[1]",
+        "[[]]",
+        "{}",
+        "{ a = 1 }",
+        "9223372036854775808",
+        "99999999999999999999999999999999999999999999",
+    ];
+    for key in known_keys() {
+        let refused = values.iter().filter(|value| {
+            let problems = problems(&format!("{key} = {value}"), &[]);
+            problems.lines().any(|line| line.starts_with(&format!("p.toml:1: {key}")))
+        });
+        // One or two of them are right for a switch, a number, or a list that may be empty.
+        assert!(refused.count() >= values.len() - 2, "{key}");
+    }
+}
+
+#[test]
+fn a_dotted_key_in_quotes_is_not_a_path() {
+    assert_eq!(
+        problems("'listen.admin' = '127.0.0.1:1'", &[]),
+        "p.toml:1: \"listen.admin\": stands outside of the sections; \
+         there are listen, upstream, callback, polling, store, log"
+    );
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(text in ".{0,200}|[\\[\\]{}=\"'.,#\\n a-z0-9_-]{0,200}") {
+        let _ = resolved(&text, &[], &Overrides::default());
+    }
+
+    #[test]
+    fn arbitrary_values_never_panic(
+        index in any::<prop::sample::Index>(),
+        value in "\\PC{0,30}|-?[0-9]{0,25}|[0-9]{1,25}\\.?[0-9]{0,9} ?[a-zA-Z]{0,4}|[0-9a-f:.\\[\\]/%]{0,40}|http://\\PC{0,30}",
+    ) {
+        let keys = known_keys();
+        let key = index.get(&keys);
+        let mut outcomes = vec![
+            resolved(&format!("{key} = {value}"), &[], &Overrides::default()),
+            resolved(&format!("{key} = {value:?}"), &[], &Overrides::default()),
+            resolved("", &[(&super::env::variable(key), &value)], &Overrides::default()),
+        ];
+        for error in outcomes.drain(..).filter_map(Result::err) {
+            prop_assert_eq!(error.to_string().lines().count(), error.problems().len());
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! Loading the configuration from real files.
+
+use std::path::Path;
+
+use pollgate::config::{Config, LoadError, Overrides, SAMPLE, load, locate};
+
+fn load_file(path: Option<&Path>, env: &[(&str, &str)]) -> Result<Config, LoadError> {
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    load(path, env, &Overrides::default())
+}
+
+#[test]
+fn a_file_is_read_and_its_problems_name_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gate.toml");
+    std::fs::write(&path, SAMPLE).unwrap();
+    assert_eq!(load_file(Some(&path), &[]), Ok(Config::default()));
+
+    std::fs::write(&path, "[log]\nlevel = 'loud'\n").unwrap();
+    let error = load_file(Some(&path), &[]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}:2: log.level: must be \"error\" or \"warn\" or \"info\" or \"debug\" or \"trace\", not \"loud\"",
+            path.display()
+        )
+    );
+    assert_eq!(error.problems().len(), 1);
+}
+
+#[test]
+fn the_environment_names_the_file_unless_a_flag_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let named = write("env.toml", "[upstream]\naddress = 'env:1'");
+    let flagged = write("flag.toml", "[upstream]\naddress = 'flag:1'");
+    let env = [("POLLGATE_CONFIG", named.to_str().unwrap())];
+    assert_eq!(load_file(None, &env).unwrap().upstream.address, "env:1");
+    assert_eq!(load_file(Some(&flagged), &env).unwrap().upstream.address, "flag:1");
+}
+
+#[test]
+fn a_named_file_must_exist() {
+    let missing = Path::new("/nonexistent/pollgate.toml");
+    let by_flag = load_file(Some(missing), &[]).unwrap_err().to_string();
+    let by_env =
+        load_file(None, &[("POLLGATE_CONFIG", "/nonexistent/pollgate.toml")]).unwrap_err().to_string();
+    assert!(by_flag.starts_with("/nonexistent/pollgate.toml: cannot be read: No such file"), "{by_flag}");
+    assert_eq!(by_flag, by_env);
+}
+
+#[test]
+fn which_file_is_read() {
+    let (flag, variable) = (Path::new("flag.toml"), Some("variable.toml"));
+    assert_eq!(locate(Some(flag), variable).as_deref(), Some(flag));
+    assert_eq!(locate(None, variable).as_deref(), Some(Path::new("variable.toml")));
+}
+
+#[test]
+fn what_is_not_text_is_refused_with_its_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gate.toml");
+    std::fs::write(&path, b"# caf\xc3\xa9\n# caf\xe9\n").unwrap();
+    let error = load_file(Some(&path), &[]).unwrap_err();
+    assert_eq!(error.to_string(), format!("{}:2: is not UTF-8 text", path.display()));
+    assert!(load_file(Some(directory.path()), &[]).unwrap_err().to_string().contains(": cannot be read: "));
+}
