@@ -1,2 +1,9 @@
-//! The `pollgate` program.
-fn main() {}
+//! The `pollgate` program: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    pollgate::cli::Cli::parse().run()
+}

@@ -96,6 +96,9 @@ fn polling(section: &mut Section<'_, '_>) -> Polling {
             messages: section.read("poll_batch_messages", preset.batch.messages, batch_messages),
             bytes: section.read("poll_batch_bytes", preset.batch.bytes, size),
         },
+        // A held poll takes a descriptor; no machine has more of them.
+        max_held_polls: section
+            .read("max_held_polls", preset.max_held_polls, |value| count(value, 1..=1_000_000_000)),
     }
 }
 

@@ -136,6 +136,8 @@ pub struct Polling {
     pub limits: Limits,
     /// How much one answer to a poll carries.
     pub batch: BatchLimits,
+    /// How many polls are held at once; one more is asked to come again later.
+    pub max_held_polls: u64,
 }
 
 impl Default for Polling {
@@ -147,6 +149,7 @@ impl Default for Polling {
                 .expect("60 ≤ 300 ≤ 600 seconds"),
             limits: Limits::default(),
             batch: BatchLimits { messages: 100, bytes: 1024 * 1024 },
+            max_held_polls: 50_000,
         }
     }
 }

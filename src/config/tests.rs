@@ -98,6 +98,7 @@ fn nothing_set_is_the_documented_defaults() {
                 messages: 100,
                 bytes: 1048576,
             },
+            max_held_polls: 50000,
         },
         store: Store {
             kind: Memory,
@@ -178,6 +179,7 @@ fn every_key_can_be_set() {
         coalesce = false
         poll_batch_messages = 1
         poll_batch_bytes = 2
+        max_held_polls = 4
         [polling.poll_msg_life_time]
         default = 0
         minimum = 0
@@ -243,6 +245,7 @@ fn every_key_can_be_set() {
                 messages: 1,
                 bytes: 2,
             },
+            max_held_polls: 4,
         },
         store: Store {
             kind: Memory,
@@ -324,7 +327,7 @@ mode = "digest"
     p.toml:25: polling.PollMsgLimit: is not a key of [polling]; did you mean poll_msg_limit?
     p.toml:26: polling.poll_msg_kbyte_limit: must be a whole number up to 4294967294, 0 to disable buffering, or "unlimited", not -1
     p.toml:27: polling.poll_drop_msg_life_time: must be a number of whole seconds, or a string such as "5m", of at most 31536000 seconds, not 1.5
-    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes
+    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls
     p.toml:31: store.kind: must be "memory", not "disk": no other kind of store exists
     p.toml:32: store.path: is not a key of [store]; there are kind, max_mailboxes, max_buffered_bytes
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0

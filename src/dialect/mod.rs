@@ -109,6 +109,22 @@ pub enum CallbackRefusal {
 }
 
 impl CallbackRefusal {
+    /// Every reason.
+    pub const ALL: [CallbackRefusal; 12] = [
+        CallbackRefusal::Source,
+        CallbackRefusal::Method,
+        CallbackRefusal::Unknown,
+        CallbackRefusal::Ambiguous,
+        CallbackRefusal::NoRoom(Refusal::Disabled),
+        CallbackRefusal::NoRoom(Refusal::NobodyPolls),
+        CallbackRefusal::NoRoom(Refusal::Full),
+        CallbackRefusal::NoRoom(Refusal::TooLarge),
+        CallbackRefusal::BodyTooLarge,
+        CallbackRefusal::Unreadable,
+        CallbackRefusal::StoreFull,
+        CallbackRefusal::NotTaken,
+    ];
+
     /// The reason's word in metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -167,14 +167,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Resolves when the client closes the connection, or half of it. Requests that follow are kept, up
-    /// to a bound; beyond it the end is no longer seen.
+    /// to a bound; beyond it, and behind a request that was kept whole, the end is no longer seen.
     pub async fn closed(&mut self) {
+        poll_fn(|cx| self.poll_closed(cx)).await;
+    }
+
+    /// The same, polled.
+    pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.input.len() < READ_AHEAD {
-            if !matches!(self.fill().await, Ok(n) if n > 0) {
-                return;
+            if !matches!(ready!(self.poll_fill(cx)), Ok(n) if n > 0) {
+                return Poll::Ready(());
             }
         }
-        std::future::pending::<()>().await;
+        Poll::Pending
     }
 
     /// Writes all of it, in this order.

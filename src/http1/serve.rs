@@ -32,6 +32,9 @@ pub trait Service: Send + Sync {
         Ok(())
     }
 
+    /// A request could not be read, and was answered with this status.
+    fn unreadable(&self, _status: u16) {}
+
     /// Answers a request.
     fn call(&self, request: Request) -> impl Future<Output = Response> + Send;
 }
@@ -49,11 +52,14 @@ pub struct Times {
     pub write: Duration,
 }
 
-impl Default for Times {
-    fn default() -> Self {
-        let seconds = Duration::from_secs;
-        Self { idle: seconds(75), head: seconds(15), body: seconds(30), write: seconds(30) }
-    }
+impl Times {
+    /// For peers on the other side of the Internet: patient with a slow line, not with a slow attacker.
+    pub const CLIENT: Times = Times {
+        idle: Duration::from_secs(75),
+        head: Duration::from_secs(15),
+        body: Duration::from_secs(30),
+        write: Duration::from_secs(30),
+    };
 }
 
 /// What a connection may ask of us.
@@ -84,7 +90,13 @@ pub async fn serve<S, V>(
         let head = match stop.run_until_cancelled(next).await {
             None | Some(Ok(None)) => return,
             Some(Ok(Some(head))) => head,
-            Some(Err(error)) => return refuse_head(connection, &error, times).await,
+            Some(Err(error)) => {
+                if let Some(answer) = answer_to_bad_head(&error) {
+                    service.unreadable(answer.status);
+                    refuse(connection, Version::Http11, answer, times).await;
+                }
+                return;
+            }
         };
         let version = head.version;
         if let Err(answer) = service.admit(&head, peer) {
@@ -93,7 +105,10 @@ pub async fn serve<S, V>(
         let keep_alive = head.keep_alive() && !stop.is_cancelled();
         let body = match read_body(&mut connection, &head, limits).await {
             Ok(body) => body,
-            Err(answer) => return refuse(connection, version, answer, times).await,
+            Err(answer) => {
+                service.unreadable(answer.status);
+                return refuse(connection, version, answer, times).await;
+            }
         };
         let answer = service.call(Request { head, body, peer }).await;
         if connection.answer(&answer, version, keep_alive, times).await.is_err() {
@@ -106,7 +121,7 @@ pub async fn serve<S, V>(
 }
 
 /// Reads the body of a request that was admitted; what is wrong with it comes as an answer.
-pub(crate) async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
+pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
     head: &RequestHead,
     limits: ServeLimits,
@@ -143,7 +158,7 @@ fn is_100_continue(expectation: &str) -> bool {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes an answer, within the time that a peer has to take it.
-    pub(crate) async fn answer(
+    pub async fn answer(
         &mut self,
         answer: &Response,
         version: Version,
@@ -155,21 +170,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
-/// Answers a head that could not be read, and closes.
-pub(crate) async fn refuse_head<S: AsyncRead + AsyncWrite + Unpin>(
-    connection: Connection<S>,
-    error: &ReadHeadError,
-    times: Times,
-) {
+/// What a client is told whose head could not be read; nothing if it is gone.
+pub fn answer_to_bad_head(error: &ReadHeadError) -> Option<Response> {
     let status = match error {
         ReadHeadError::Head(HeadError::TooLarge) => 431,
         ReadHeadError::Head(HeadError::TargetTooLong) => 414,
         ReadHeadError::Head(HeadError::Version) => 505,
         ReadHeadError::Head(_) => 400,
         ReadHeadError::TimedOut => 408,
-        ReadHeadError::Closed | ReadHeadError::Io(_) => return,
+        ReadHeadError::Closed | ReadHeadError::Io(_) => return None,
     };
-    refuse(connection, Version::Http11, Response::text(status, error), times).await;
+    Some(Response::text(status, error))
 }
 
 /// Answers a request that was not read to its end, and closes: what follows cannot be told from it.

@@ -230,13 +230,23 @@ impl Mailbox {
 
     /// Hands out the oldest messages, up to `room`; `None` if there is nothing to say.
     pub fn take(&mut self, room: BatchLimits) -> Option<Batch> {
+        self.hand_out(room, EventId(0))
+    }
+
+    /// The same for an answer that goes on, as a stream does: what it carried already stays handed out,
+    /// and what comes is behind that.
+    pub fn take_more(&mut self, room: BatchLimits) -> Option<Batch> {
+        self.hand_out(room, self.handed_out())
+    }
+
+    fn hand_out(&mut self, room: BatchLimits, behind: EventId) -> Option<Batch> {
         if !self.has_news() {
             return None;
         }
         let mut bytes = 0;
         let messages: Vec<TakenMessage> = self
             .messages
-            .iter()
+            .range((Excluded(behind), Unbounded))
             .enumerate()
             .take(room.messages.max(1))
             .take_while(|(place, (_, entry))| {
@@ -250,7 +260,10 @@ impl Mailbox {
                 message: entry.message.clone(),
             })
             .collect();
-        let up_to = messages.last().map_or(EventId(0), |m| m.id);
+        if messages.is_empty() && self.gap == 0 {
+            return None;
+        }
+        let up_to = messages.last().map_or(behind, |m| m.id);
         let fresh = up_to > self.ever_handed_out;
         self.ever_handed_out = self.ever_handed_out.max(up_to);
         self.handouts.0 += 1;
@@ -258,7 +271,7 @@ impl Mailbox {
         self.debug_check();
         Some(Batch {
             handout: self.handouts,
-            pending: (self.messages.len() - messages.len()) as u64,
+            pending: (self.messages.len() - self.messages.range(..=up_to).count()) as u64,
             messages,
             gap: self.gap,
         })

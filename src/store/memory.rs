@@ -273,10 +273,11 @@ impl MailboxStore for MemoryStore {
         mailbox: MailboxId,
         turn: Turn,
         room: BatchLimits,
+        more: bool,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
-        self.change(mailbox, None, |_, state| state.take(turn, room, limits, now))
+        self.change(mailbox, None, |_, state| state.take(turn, room, more, limits, now))
             .unwrap_or((Taken::Ended, Lost::default()))
     }
 
@@ -350,5 +351,25 @@ impl MailboxStore for MemoryStore {
     fn oldest(&self) -> Option<Timestamp> {
         let slots = self.index.read().unwrap_or_else(PoisonError::into_inner).slots();
         slots.iter().filter_map(|slot| slot.lock().mailbox.oldest()).min()
+    }
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract;
+
+    #[tokio::test]
+    async fn keeps_the_contract_of_a_store() {
+        contract::check(|caps| Arc::new(MemoryStore::new(caps, EventId(0)))).await;
+    }
+
+    #[tokio::test]
+    async fn idle_mailboxes_cost_a_tick_nothing() {
+        let store = MemoryStore::new(Caps { mailboxes: 1000, bytes: 1 << 20 }, EventId(0));
+        for n in 0..100 {
+            store.create(contract::new_mailbox(n, Timestamp::from_millis(1_000_000))).await.unwrap();
+        }
+        assert!(store.due(Timestamp::from_millis(999_999)).is_empty());
+        assert_eq!(store.due(Timestamp::from_millis(1_000_000)).len(), 100);
     }
 }

@@ -181,12 +181,14 @@ pub trait MailboxStore: Send + Sync + 'static {
     ) -> Result<(Turn, u64), Gone>;
 
     /// What there is for the poll that has this turn. After `Nothing` that poll counts as held, until it
-    /// takes something, loses its turn, or [leaves](Self::leave). Also says what expired on the occasion.
+    /// takes something, loses its turn, or [leaves](Self::leave). With `more`, what this poll took before
+    /// stays handed out. Also says what expired on the occasion.
     async fn take(
         &self,
         mailbox: MailboxId,
         turn: Turn,
         room: BatchLimits,
+        more: bool,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost);

@@ -88,6 +88,7 @@ impl SlotState {
         &mut self,
         turn: Turn,
         room: BatchLimits,
+        more: bool,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
@@ -95,7 +96,8 @@ impl SlotState {
             return (Taken::Superseded, Lost::default());
         }
         let lost = self.expire(limits, now);
-        let taken = match self.mailbox.take(room) {
+        let batch = if more { self.mailbox.take_more(room) } else { self.mailbox.take(room) };
+        let taken = match batch {
             Some(batch) => Taken::Batch(batch),
             None => Taken::Nothing,
         };

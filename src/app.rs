@@ -1,0 +1,163 @@
+//! The composition root: binds, builds, starts and stops; the only place that knows everyone.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admin::Admin;
+use crate::clock;
+use crate::config::{Config, Listen, StoreKind};
+use crate::gateway::Gateway;
+use crate::gateway::callback::Callbacks;
+use crate::gateway::public::Public;
+use crate::http1::{Connection, HeadLimits, ServeLimits, Service, Times, accept, serve};
+use crate::mailbox::EventId;
+use crate::store::{Caps, MailboxStore, MemoryStore};
+use crate::telemetry::Metrics;
+
+/// How often leases and life times are looked at: they are whole seconds.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How long a stop waits for what is on its way, beyond the time over which held polls are answered.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The sockets that the gateway listens on.
+#[derive(Debug)]
+pub struct Listeners {
+    public: Vec<TcpListener>,
+    callback: TcpListener,
+    admin: TcpListener,
+}
+
+/// A listener that cannot be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} (listen.{key}): {cause}")]
+pub struct BindError {
+    address: SocketAddr,
+    key: &'static str,
+    cause: std::io::Error,
+}
+
+impl Listeners {
+    /// Binds all of them, or says which cannot be had.
+    pub fn bind(listen: &Listen) -> Result<Self, BindError> {
+        let bind = |key, address| accept::bind(address).map_err(|cause| BindError { address, key, cause });
+        Ok(Self {
+            public: listen.public.iter().map(|address| bind("public", *address)).collect::<Result<_, _>>()?,
+            callback: bind("callback", listen.callback)?,
+            admin: bind("admin", listen.admin)?,
+        })
+    }
+
+    /// Where the callback listener is.
+    pub fn callback_address(&self) -> std::io::Result<SocketAddr> {
+        self.callback.local_addr()
+    }
+}
+
+/// A gateway at work.
+pub struct Running {
+    gateway: Arc<Gateway>,
+    public: Arc<Public>,
+    tasks: TaskTracker,
+    public_addresses: Vec<SocketAddr>,
+    callback_address: SocketAddr,
+    admin_address: SocketAddr,
+}
+
+/// Starts a gateway on these sockets. Must be called within a runtime.
+pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+    let store: Arc<dyn MailboxStore> = match config.store.kind {
+        StoreKind::Memory => {
+            let caps = Caps { mailboxes: config.store.max_mailboxes, bytes: config.store.max_buffered_bytes };
+            // A thousand ids a millisecond: ids grow across restarts, and stay exact in JSON.
+            Arc::new(MemoryStore::new(caps, EventId(clock::now().as_millis() * 1000)))
+        }
+    };
+    let stop = CancellationToken::new();
+    let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
+    let gateway = Arc::new(Gateway::new(config, store, Metrics::new()?, stop.clone()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let public = Arc::new(Public::new(gateway.clone(), threads));
+    let tasks = TaskTracker::new();
+    let running = Running {
+        gateway: gateway.clone(),
+        public: public.clone(),
+        tasks: tasks.clone(),
+        public_addresses: listeners.public.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
+        callback_address: listeners.callback.local_addr()?,
+        admin_address: listeners.admin.local_addr()?,
+    };
+
+    for listener in listeners.public {
+        let public = public.clone();
+        let handle = move |stream, peer| public.clone().serve(stream, peer);
+        tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+    }
+    let limits = |body| ServeLimits { head: HeadLimits::default(), body, times: Times::CLIENT };
+    serve_on(listeners.callback, Callbacks(gateway.clone()), limits(body), &tasks, &stop);
+    serve_on(listeners.admin, Admin(gateway.clone()), limits(64 * 1024), &tasks, &stop);
+    tasks.spawn(tick(gateway, stop));
+    Ok(running)
+}
+
+fn serve_on<V: Service + 'static>(
+    listener: TcpListener,
+    service: V,
+    limits: ServeLimits,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) {
+    let service = Arc::new(service);
+    let token = stop.clone();
+    let handle = move |stream, peer| {
+        let (service, stop) = (service.clone(), token.clone());
+        async move { serve(Connection::new(stream), peer, &*service, limits, stop).await }
+    };
+    tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+}
+
+async fn tick(gateway: Arc<Gateway>, stop: CancellationToken) {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+        gateway.tick(clock::now()).await;
+    }
+}
+
+impl Running {
+    /// Where clients are served; the first, if there are several.
+    pub fn public_address(&self) -> SocketAddr {
+        self.public_addresses[0]
+    }
+
+    /// Where callbacks arrive.
+    pub fn callback_address(&self) -> SocketAddr {
+        self.callback_address
+    }
+
+    /// Where operators ask.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// What is running.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished.
+    pub async fn stop(self) {
+        self.gateway.stop.cancel();
+        self.public.stop();
+        self.tasks.close();
+        if timeout(Gateway::DRAIN + STOP_GRACE, self.tasks.wait()).await.is_err() {
+            tracing::warn!(connections = self.tasks.len(), "stopped before these were done");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `pollgate healthcheck`: for containers and scripts; exit 0 if the gateway says that it is well.
+#![expect(clippy::print_stdout, reason = "data goes to stdout")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::json;
+
+use super::{Global, block_on};
+use crate::config::Overrides;
+use crate::http1::client::{Call, call, connect};
+
+#[derive(Debug, Args)]
+pub(super) struct HealthcheckArgs {
+    /// Where the gateway's admin listener is [default: listen.admin of the configuration]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
+    /// Ask whether it can do its work, upstream included, rather than whether it is alive
+    #[arg(long)]
+    ready: bool,
+    /// How long to wait for the answer, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+    timeout: u64,
+    /// Print the result as a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(global: &Global, args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
+    let config = global.load(Overrides { admin: args.admin.clone(), ..Overrides::default() })?;
+    let address = reachable(config.listen.admin).to_string();
+    let path = if args.ready { "/readyz" } else { "/healthz" };
+    let within = Duration::from_secs(args.timeout);
+    let answer = block_on(async {
+        let mut connection = connect(&address, within).await?;
+        let request = Call::new("GET", path).with("Host", &address).with("Connection", "close");
+        Ok(call(&mut connection, request, b"", 64 * 1024, within).await?)
+    })
+    .with_context(|| format!("http://{address}{path}"))?;
+    let well = answer.head.status == 200;
+    let text = String::from_utf8_lossy(&answer.body);
+    if args.json {
+        println!("{}", json!({ "well": well, "status": answer.head.status, "text": text.trim_end() }));
+    } else {
+        print!("{text}");
+    }
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Where to reach a listener that listens everywhere.
+fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
+}

@@ -1,0 +1,100 @@
+//! The command line: one file per subcommand.
+//!
+//! Exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Data goes to stdout, everything else
+//! to stderr.
+
+mod check_config;
+mod completion;
+mod default_config;
+mod healthcheck;
+mod serve;
+mod version;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{self, Config, LoadError, Overrides};
+
+/// Bad usage or bad configuration.
+const BAD_USAGE: u8 = 2;
+
+/// Turns a legacy server's callbacks into messages that its clients can poll for.
+#[derive(Debug, Parser)]
+#[command(name = "pollgate", version, disable_help_subcommand = true, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand understands.
+#[derive(Debug, Args)]
+struct Global {
+    /// The configuration file [default: /etc/pollgate/pollgate.toml if it exists, else built-in defaults]
+    #[arg(short, long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How much is logged: error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// How it is written: text or json
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway
+    Serve(serve::ServeArgs),
+    /// Check the configuration, and say everything that is wrong with it
+    CheckConfig(check_config::CheckConfigArgs),
+    /// Print the commented sample configuration, with every setting at its default
+    DefaultConfig,
+    /// Ask a running gateway whether it is alive
+    Healthcheck(healthcheck::HealthcheckArgs),
+    /// Print a completion script for a shell
+    Completion(completion::CompletionArgs),
+    /// Print the version
+    Version(version::VersionArgs),
+}
+
+impl Cli {
+    /// Does what the arguments say.
+    pub fn run(self) -> ExitCode {
+        let global = self.global;
+        let result = match self.command {
+            Command::Serve(args) => serve::run(&global, args),
+            Command::CheckConfig(args) => check_config::run(&global, &args),
+            Command::DefaultConfig => default_config::run(),
+            Command::Healthcheck(args) => healthcheck::run(&global, &args),
+            Command::Completion(args) => completion::run(&args),
+            Command::Version(args) => version::run(&args),
+        };
+        result.unwrap_or_else(|error| {
+            eprintln!("pollgate: {error:#}");
+            if error.is::<LoadError>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+        })
+    }
+}
+
+impl Global {
+    /// The configuration: flags over environment over file over defaults.
+    fn load(&self, flags: Overrides) -> Result<Config, LoadError> {
+        let flags =
+            Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags };
+        config::load(self.config.as_deref(), environment(), &flags)
+    }
+}
+
+/// The environment, as far as it is text: what is not cannot be a setting of ours.
+fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+}
+
+/// Runs a future to its end, on as many threads as there are processors.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(future)
+}

@@ -1,0 +1,80 @@
+//! `pollgate serve`: the gateway.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Global, block_on};
+use crate::app::{self, Listeners};
+use crate::config::{Config, Overrides};
+use crate::telemetry::logging;
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The legacy server
+    #[arg(long, value_name = "HOST:PORT")]
+    upstream: Option<String>,
+    /// Where clients are served; may be given more than once [default: 0.0.0.0:80]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    public: Vec<String>,
+    /// Where the legacy server's callbacks arrive [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    callback: Option<String>,
+    /// How the legacy server reaches the callback listener [default: http://127.0.0.1:8081]
+    #[arg(long, value_name = "URL")]
+    callback_url: Option<String>,
+    /// Where metrics and health are [default: 127.0.0.1:9180]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
+}
+
+pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let config = global.load(Overrides {
+        upstream: args.upstream,
+        public: Some(args.public).filter(|public| !public.is_empty()),
+        callback: args.callback,
+        admin: args.admin,
+        callback_url: args.callback_url,
+        ..Overrides::default()
+    })?;
+    logging::start(&config.log);
+    raise_descriptor_limit();
+    block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+    // Before anything else: a signal that comes during the start must not be lost.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let listeners = Listeners::bind(&config.listen)?;
+    let upstream = config.upstream.address.clone();
+    let callback_url = config.callback.url.clone();
+    let running = app::start(config, listeners)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public = %running.public_address(),
+        callback = %running.callback_address(),
+        admin = %running.admin_address(),
+        upstream,
+        callback_url,
+        "serving; messages are kept in memory, and lost when this process ends"
+    );
+    let by = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(by, "stopping");
+    running.stop().await;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every held poll is a descriptor: as many are taken as the administrator allows.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "file descriptors"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
+    }
+}

@@ -1,0 +1,167 @@
+//! The callback listener: what the upstream delivers is taken into mailboxes here.
+//!
+//! A callback is answered after the store holds its message as durably as it promises. One id, the
+//! message's, stands in every log line about it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use tokio::time::timeout;
+
+use super::Gateway;
+use crate::clock;
+use crate::config::DeepAck;
+use crate::dialect::rvp;
+use crate::dialect::{CallbackRefusal, Verdict};
+use crate::http1::{Headers, Request, RequestHead, Response, Service};
+use crate::mailbox::{CallbackToken, EventId, MailboxId, Message};
+use crate::store::{Lookup, OfferError};
+
+/// Answers callbacks.
+pub struct Callbacks(pub Arc<Gateway>);
+
+impl Service for Callbacks {
+    fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Result<(), Response> {
+        let source = peer.ip().to_canonical();
+        let refusal = if !self.0.config().callback.allow.iter().any(|net| net.contains(&source)) {
+            CallbackRefusal::Source
+        } else if head.method != rvp::callback::METHOD {
+            CallbackRefusal::Method
+        } else {
+            return Ok(());
+        };
+        Err(self.refuse(refusal, head))
+    }
+
+    fn unreadable(&self, status: u16) {
+        let refusal = if status == 413 { CallbackRefusal::BodyTooLarge } else { CallbackRefusal::Unreadable };
+        self.0.metrics.callback_refused(refusal);
+        tracing::info!(reason = refusal.name(), status, "callback refused");
+    }
+
+    async fn call(&self, request: Request) -> Response {
+        match self.take_in(&request).await {
+            Ok(()) => rvp::word(Verdict::Accepted, version(&request.head)),
+            Err(refusal) => self.refuse(refusal, &request.head),
+        }
+    }
+}
+
+impl Callbacks {
+    async fn take_in(&self, request: &Request) -> Result<(), CallbackRefusal> {
+        let gateway = &*self.0;
+        let mailbox = self.mailbox_for(request).await?;
+        let delivery = rvp::read_callback(&request.head.fields, &request.body);
+        let message = Message {
+            method: request.head.method.as_str().into(),
+            header_lines: kept_header_lines(&request.head, request.body.len()),
+            body: request.body.clone(),
+            class: delivery.class,
+        };
+        let class = message.class.clone();
+        let now = clock::now();
+        let config = gateway.config();
+        let offered = match gateway.store.offer(mailbox, message, &config.polling.limits, now).await {
+            Ok(offered) => offered,
+            Err(OfferError::Gone(_)) => return Err(CallbackRefusal::Unknown),
+            Err(OfferError::StoreFull) => return Err(CallbackRefusal::StoreFull),
+        };
+        gateway.record_lost(&offered.lost, now);
+        let event = offered.outcome?;
+        gateway.metrics.callback_accepted(&class);
+        tracing::debug!(%event, %mailbox, class = class.name(), "callback buffered");
+        if delivery.deep_ack && config.callback.deep_ack == DeepAck::Delivered {
+            self.wait_until_taken(mailbox, event, config.callback.deep_ack_timeout).await?;
+        }
+        Ok(())
+    }
+
+    /// The mailbox that a callback is for: by the token in its path, or, from a server that ignores the
+    /// path of a callback, by what else names exactly one.
+    async fn mailbox_for(&self, request: &Request) -> Result<MailboxId, CallbackRefusal> {
+        let store = &self.0.store;
+        let last_segment = request.head.path().rsplit('/').next().unwrap_or_default();
+        if let Ok(token) = last_segment.parse::<CallbackToken>() {
+            return only_one(store.find(Lookup::Token(token)).await);
+        }
+        if let Some(id) = request.head.fields.text("subscription-id") {
+            let found = store.find(Lookup::SubscriptionId { id, node: None }).await;
+            if !found.is_empty() {
+                return only_one(found);
+            }
+        }
+        match rvp::notification_to(&request.body) {
+            Some(principal) => only_one(store.find(Lookup::Principal(&principal)).await),
+            None => Err(CallbackRefusal::Unknown),
+        }
+    }
+
+    /// `RVP-Ack-Type: DeepOr` or `DeepAnd`: the upstream is answered when the client has the message.
+    async fn wait_until_taken(
+        &self,
+        mailbox: MailboxId,
+        event: EventId,
+        within: std::time::Duration,
+    ) -> Result<(), CallbackRefusal> {
+        let taken = self.0.stop.run_until_cancelled(timeout(within, self.0.store.left(mailbox, event))).await;
+        match taken {
+            Some(Ok(true)) => Ok(()),
+            _ => Err(CallbackRefusal::NotTaken),
+        }
+    }
+
+    fn refuse(&self, refusal: CallbackRefusal, head: &RequestHead) -> Response {
+        self.0.metrics.callback_refused(refusal);
+        tracing::info!(reason = refusal.name(), "callback refused");
+        rvp::word(Verdict::Refused(refusal), version(head))
+    }
+}
+
+fn only_one(found: Vec<MailboxId>) -> Result<MailboxId, CallbackRefusal> {
+    match found[..] {
+        [mailbox] => Ok(mailbox),
+        [] => Err(CallbackRefusal::Unknown),
+        _ => Err(CallbackRefusal::Ambiguous),
+    }
+}
+
+fn version(head: &RequestHead) -> Option<&str> {
+    head.fields.text("rvp-notifications-version")
+}
+
+/// The header lines that belong to the message: as sent, without what belongs to the connection it came
+/// on (RFC 9110 §7.6.1) and without `Host`, which is the gateway's. `Content-Length` tells the length of
+/// the body as it is kept.
+fn kept_header_lines(head: &RequestHead, body_length: usize) -> Bytes {
+    const OF_THE_CONNECTION: [&str; 9] = [
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "host",
+    ];
+    let nominated: Vec<&str> = head.fields.list("connection").collect();
+    let mut lines = BytesMut::with_capacity(head.raw().len());
+    let mut has_length = false;
+    for (name, value) in head.fields.iter() {
+        let is = |other: &&str| name.eq_ignore_ascii_case(other);
+        if OF_THE_CONNECTION.iter().any(is) || nominated.iter().any(is) || is(&"expect") {
+            continue;
+        }
+        has_length |= is(&"content-length");
+        lines.put(name.as_bytes());
+        lines.put(&b": "[..]);
+        lines.put(value);
+        lines.put(&b"\r\n"[..]);
+    }
+    if !has_length {
+        lines.put(format!("Content-Length: {body_length}\r\n").as_bytes());
+    }
+    // A copy of the right size: the message may be kept for long.
+    Bytes::copy_from_slice(&lines)
+}

@@ -1,0 +1,91 @@
+//! Between the wires: what comes from clients on the one side, and from the upstream on the other.
+//!
+//! In reading order:
+//! - [`Gateway`]: what all parts share.
+//! - [`public`]: the clients' connections. It decides what a request is: a poll is answered here, all
+//!   else is passed on.
+//! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
+//!   comes.
+//! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
+//! - [`callback`]: the callbacks of the upstream.
+//! - [`poll`]: polls, held and answered.
+//!
+//! Polls and callbacks know nothing of pingora, and of each other only through the store.
+
+pub mod callback;
+pub mod poll;
+pub mod proxy;
+pub mod public;
+mod stream;
+pub mod subscribe;
+mod upstream;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::mailbox::{Lost, Timestamp};
+use crate::store::MailboxStore;
+use crate::telemetry::{DropLog, Metrics};
+
+pub use upstream::{Upstream, UpstreamFailure};
+
+/// What all parts of the gateway share.
+pub struct Gateway {
+    config: ArcSwap<Config>,
+    /// The mailboxes.
+    pub store: Arc<dyn MailboxStore>,
+    /// The counters.
+    pub metrics: Metrics,
+    /// Where the upstream is.
+    pub upstream: Upstream,
+    /// Set when the gateway stops: nothing new is begun, held polls are answered.
+    pub stop: CancellationToken,
+    drops: DropLog,
+}
+
+impl Gateway {
+    /// How long the answers to held polls are spread over when the gateway stops, so that the clients do
+    /// not all come back at once.
+    pub const DRAIN: Duration = Duration::from_secs(2);
+
+    /// A gateway that nobody has asked anything yet.
+    pub fn new(
+        config: Config,
+        store: Arc<dyn MailboxStore>,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            upstream: Upstream::default(),
+            config: ArcSwap::from_pointee(config),
+            store,
+            metrics,
+            stop,
+            drops: DropLog::default(),
+        }
+    }
+
+    /// The running configuration.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// Counts and logs what was lost.
+    pub fn record_lost(&self, lost: &Lost, now: Timestamp) {
+        self.metrics.lost(lost);
+        self.drops.record(lost, now);
+    }
+
+    /// Does what is due: leases and messages end, and what was logged as going on may be over.
+    pub async fn tick(&self, now: Timestamp) {
+        let config = self.config();
+        let expired = self.store.expire(&config.polling.limits, now).await;
+        self.metrics.mailboxes_expired(expired.ended);
+        self.record_lost(&expired.lost, now);
+        self.drops.tick(now);
+    }
+}

@@ -1,0 +1,172 @@
+//! How messages are written.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use super::Form;
+use super::hold::{News, Poll};
+use crate::http1::Response;
+use crate::mailbox::{TakenMessage, Timestamp};
+
+/// A message, and the address under which its client expects it.
+pub struct Handed {
+    /// The message.
+    pub message: TakenMessage,
+    /// The client's own callback address.
+    pub target: Arc<str>,
+}
+
+/// The answer with messages.
+pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
+    let response = if news.messages.is_empty() { common(204, poll.hold) } else { common(200, poll.hold) };
+    let response = match news.messages.last() {
+        Some(last) => response.with("Last-Event-ID", last.message.id),
+        None => with_last_event_id(response, poll),
+    };
+    let response = response.with("Poll-Pending", news.pending);
+    let response = if news.dropped > 0 { response.with("Poll-Dropped", news.dropped) } else { response };
+    let Some(first) = news.messages.first() else { return response };
+    match form {
+        Form::Multipart => {
+            let boundary = format!("{:032x}", rand::random::<u128>());
+            let media_type = format!("multipart/mixed; boundary={boundary}");
+            response.with_body(&media_type, multipart(&news.messages, &boundary))
+        }
+        Form::Http => response.with_body("application/http; msgtype=request", http(first)),
+        Form::Json | Form::Events => {
+            let messages = news.messages.iter().map(JsonMessage::new).collect();
+            let body = JsonBody { messages, dropped: news.dropped, pending: news.pending };
+            response.with_body("application/json", json(&body))
+        }
+    }
+}
+
+/// The answer when there is nothing to say.
+pub fn nothing(poll: &Poll) -> Response {
+    with_last_event_id(common(204, poll.hold), poll).with("Poll-Pending", 0)
+}
+
+/// The head of a stream.
+pub fn stream_head(hold: Duration) -> Response {
+    common(200, hold).with("Content-Type", "text/event-stream")
+}
+
+/// One message as an event (WHATWG HTML, *Server-sent events*).
+pub fn event(handed: &Handed) -> String {
+    let data = json(&JsonMessage::new(handed));
+    let method = &handed.message.message.method;
+    format!("id: {}\nevent: {method}\ndata: {}\n\n", handed.message.id, String::from_utf8_lossy(&data))
+}
+
+fn common(status: u16, hold: Duration) -> Response {
+    Response::new(status)
+        .with("Preference-Applied", format_args!("wait={}", hold.as_secs()))
+        .with("Cache-Control", "no-store")
+}
+
+/// With no message in the answer, the last one is the one that the client named.
+fn with_last_event_id(response: Response, poll: &Poll) -> Response {
+    match poll.last_event_id {
+        Some(id) => response.with("Last-Event-ID", id),
+        None => response,
+    }
+}
+
+/// RFC 2046 §5.1.3, with a part `application/http` per message (RFC 9112 §10.2).
+fn multipart(messages: &[Handed], boundary: &str) -> Bytes {
+    let size = |handed: &Handed| handed.message.message.cost() as usize + 256;
+    let mut body = BytesMut::with_capacity(messages.iter().map(size).sum());
+    for handed in messages {
+        body.put(format!("--{boundary}\r\n").as_bytes());
+        body.put(&b"Content-Type: application/http; msgtype=request\r\n"[..]);
+        body.put(format!("Event-ID: {}\r\n\r\n", handed.message.id).as_bytes());
+        put_http(handed, &mut body);
+        body.put(&b"\r\n"[..]);
+    }
+    body.put(format!("--{boundary}--\r\n").as_bytes());
+    body.freeze()
+}
+
+fn http(handed: &Handed) -> Bytes {
+    let mut body = BytesMut::with_capacity(handed.message.message.cost() as usize + 128);
+    put_http(handed, &mut body);
+    body.freeze()
+}
+
+/// The callback as the server sent it, to the client's own address.
+fn put_http(handed: &Handed, to: &mut BytesMut) {
+    let message = &handed.message.message;
+    to.put(format!("{} {} HTTP/1.1\r\n", message.method, handed.target).as_bytes());
+    to.put(format!("Host: {}\r\n", authority(&handed.target)).as_bytes());
+    to.put(&message.header_lines[..]);
+    to.put(&b"\r\n"[..]);
+    to.put(&message.body[..]);
+}
+
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    rest.split(['/', '?', '#']).next().unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct JsonBody<'a> {
+    messages: Vec<JsonMessage<'a>>,
+    dropped: u64,
+    pending: u64,
+}
+
+#[derive(Serialize)]
+struct JsonMessage<'a> {
+    id: u64,
+    received_at: String,
+    class: &'a str,
+    method: &'a str,
+    target: &'a str,
+    headers: Vec<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+impl<'a> JsonMessage<'a> {
+    fn new(handed: &'a Handed) -> Self {
+        let message = &handed.message.message;
+        let text = std::str::from_utf8(&message.body).ok();
+        let host = ("Host".to_owned(), authority(&handed.target).to_owned());
+        Self {
+            id: handed.message.id.0,
+            received_at: rfc3339(handed.message.received),
+            class: message.class.name(),
+            method: &message.method,
+            target: &handed.target,
+            headers: std::iter::once(host).chain(header_fields(&message.header_lines)).collect(),
+            body: text,
+            body_base64: text.is_none().then(|| STANDARD.encode(&message.body)),
+        }
+    }
+}
+
+/// The fields of kept header lines; a byte that is not ASCII is read as Latin-1, as HTTP once was.
+fn header_fields(lines: &[u8]) -> impl Iterator<Item = (String, String)> {
+    let latin1 = |bytes: &[u8]| bytes.iter().map(|b| char::from(*b)).collect::<String>();
+    lines.split(|b| *b == b'\n').filter_map(move |line| {
+        let colon = line.iter().position(|b| *b == b':')?;
+        Some((latin1(&line[..colon]), latin1(line[colon + 1..].trim_ascii())))
+    })
+}
+
+fn rfc3339(at: Timestamp) -> String {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.as_millis());
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+fn json(value: &impl Serialize) -> Bytes {
+    // Strings and numbers only: there is nothing that could not be written.
+    serde_json::to_vec(value).unwrap_or_default().into()
+}

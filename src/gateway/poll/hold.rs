@@ -1,0 +1,293 @@
+//! Waiting until there is something to say.
+//!
+//! A poll that waits owns its turns at the mailboxes, a bell and a timer. It takes messages only when it
+//! answers, so a client that goes away while it waits takes nothing with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Sleep, sleep};
+
+use super::events::Events;
+use super::forms::{self, Handed};
+use super::{Form, PollRequest, Target};
+use crate::clock;
+use crate::gateway::Gateway;
+use crate::http1::Response;
+use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
+use crate::store::{Bell, Lookup, MailboxStore, Taken, Turn};
+use crate::telemetry::PollResult;
+
+/// What a poll is answered.
+pub enum Answer {
+    /// An answer as a whole; with a receipt if there are messages in it.
+    Whole(Response, Option<Receipt>),
+    /// A stream of events, after this head.
+    Stream(Response, Box<Events>),
+}
+
+/// The messages of an answer, whose fate is not known until it is written.
+#[must_use]
+pub struct Receipt {
+    store: Arc<dyn MailboxStore>,
+    handouts: Vec<(MailboxId, HandoutId)>,
+}
+
+impl Receipt {
+    /// Tells the mailboxes what became of the answer.
+    pub async fn settle(self, outcome: Outcome) {
+        for (mailbox, handout) in self.handouts {
+            self.store.settle(mailbox, handout, outcome).await;
+        }
+    }
+}
+
+impl Answer {
+    /// The answer to what was not understood as a poll.
+    pub fn refused(gateway: &Gateway, response: Response) -> Self {
+        let result = if response.status == 404 { PollResult::Unknown } else { PollResult::Refused };
+        gateway.metrics.poll_ended(result);
+        Answer::Whole(response, None)
+    }
+}
+
+/// Answers a poll, at once or when there is something to say; `None` if the client went away.
+pub async fn answer(
+    gateway: &Arc<Gateway>,
+    request: PollRequest,
+    gone: impl Future<Output = ()>,
+) -> Option<Answer> {
+    let (result, answer) = match begin(gateway, &request).await {
+        Err((result, response)) => (result, Some(Answer::Whole(response, None))),
+        Ok(poll) if request.form == Form::Events => {
+            // The stream ends the poll, and counts it.
+            let head = forms::stream_head(poll.hold);
+            return Some(Answer::Stream(head, Box::new(Events::new(poll))));
+        }
+        Ok(mut poll) => {
+            let found = poll.wait(gone, false).await;
+            poll.leave().await;
+            match found {
+                Found::News(news) => (
+                    PollResult::News,
+                    Some(Answer::Whole(forms::write(request.form, &poll, &news), Some(news.receipt))),
+                ),
+                Found::End(result @ PollResult::Gone) => (result, None),
+                Found::End(result @ PollResult::Unknown) => {
+                    (result, Some(Answer::Whole(unknown(&request.target), None)))
+                }
+                Found::End(result) => (result, Some(Answer::Whole(forms::nothing(&poll), None))),
+            }
+        }
+    };
+    gateway.metrics.poll_ended(result);
+    answer
+}
+
+/// A poll that has the turn at its mailboxes.
+pub struct Poll {
+    pub(super) gateway: Arc<Gateway>,
+    turns: Vec<(MailboxId, Turn, Arc<str>)>,
+    bell: Bell,
+    pub(super) form: Form,
+    /// How long it may be held.
+    pub(super) hold: Duration,
+    pub(super) last_event_id: Option<EventId>,
+    /// Whether an answer of this poll already told of messages: a stream goes on behind them.
+    timer: std::pin::Pin<Box<Sleep>>,
+}
+
+/// What a wait ends with.
+pub enum Found {
+    /// Something to say.
+    News(News),
+    /// Nothing.
+    End(PollResult),
+}
+
+/// Something to say.
+pub struct News {
+    /// The messages, oldest first.
+    pub messages: Vec<Handed>,
+    /// How many more wait.
+    pub pending: u64,
+    /// How many were dropped since the client was last told.
+    pub dropped: u64,
+    /// To be settled.
+    pub receipt: Receipt,
+}
+
+/// Resolves the target, and takes the turn at its mailboxes.
+async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (PollResult, Response)> {
+    let config = gateway.config();
+    if !config.polling.poll_support {
+        return Err((PollResult::Refused, Response::text(501, "polling is not supported here")));
+    }
+    let hold = match request.wait {
+        Some(Duration::ZERO) => Duration::ZERO,
+        wait => config.polling.poll_life_time.apply(wait),
+    };
+    if !hold.is_zero() && gateway.metrics.held_polls() >= config.polling.max_held_polls {
+        let busy = Response::text(429, "too many polls are held").with("Retry-After", RETRY_AFTER);
+        return Err((PollResult::TooMany, busy));
+    }
+    drop(config);
+    let bell = Bell::default();
+    let mut turns = Vec::new();
+    for mailbox in resolve(gateway, &request.target).await {
+        let Ok(info) = gateway.store.info(mailbox).await else { continue };
+        let Ok((turn, acknowledged)) = gateway.store.begin_poll(mailbox, request.last_event_id, &bell).await
+        else {
+            continue;
+        };
+        if acknowledged > 0 {
+            gateway.metrics.acknowledged(acknowledged);
+            tracing::debug!(%mailbox, acknowledged, "messages acknowledged");
+        }
+        turns.push((mailbox, turn, info.subscription.message_target().into()));
+    }
+    if turns.is_empty() {
+        return Err((PollResult::Unknown, unknown(&request.target)));
+    }
+    Ok(Poll {
+        gateway: gateway.clone(),
+        turns,
+        bell,
+        form: request.form,
+        hold,
+        last_event_id: request.last_event_id,
+        timer: Box::pin(sleep(hold)),
+    })
+}
+
+/// After how many seconds a poll that was too many may come again.
+const RETRY_AFTER: u64 = 10;
+
+async fn resolve(gateway: &Gateway, target: &Target) -> Vec<MailboxId> {
+    match target {
+        Target::Key(key) => gateway.store.find(Lookup::PollKey(*key)).await,
+        Target::Subscriptions { node, ids, client } => {
+            let mut mailboxes = Vec::new();
+            for id in ids {
+                for mailbox in gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await {
+                    // Ids can be guessed: without a key, only who subscribed may poll.
+                    let info = gateway.store.info(mailbox).await;
+                    let own = info.is_ok_and(|info| info.subscription.subscriber == Some(*client));
+                    if own && !mailboxes.contains(&mailbox) {
+                        mailboxes.push(mailbox);
+                    }
+                }
+            }
+            mailboxes
+        }
+    }
+}
+
+fn unknown(target: &Target) -> Response {
+    match target {
+        Target::Key(_) => Response::text(404, "no such mailbox"),
+        Target::Subscriptions { .. } => Response::text(412, "no such subscription"),
+    }
+}
+
+impl Poll {
+    /// Waits until there is something to say; with `more`, behind what this poll has said already.
+    pub(super) async fn wait(&mut self, gone: impl Future<Output = ()>, more: bool) -> Found {
+        let found = self.look(more).await;
+        if self.hold.is_zero() || !matches!(found, Found::End(PollResult::Empty)) {
+            return found;
+        }
+        let gateway = self.gateway.clone();
+        let _held = gateway.metrics.hold();
+        tokio::pin!(gone);
+        loop {
+            tokio::select! {
+                () = self.bell.notified() => {}
+                () = &mut self.timer => return Found::End(PollResult::Empty),
+                () = &mut gone => return Found::End(PollResult::Gone),
+                () = gateway.stop.cancelled() => {
+                    sleep(Gateway::DRAIN.mul_f64(rand::random())).await;
+                    return Found::End(PollResult::Stopping);
+                }
+            }
+            match self.look(more).await {
+                Found::End(PollResult::Empty) => {}
+                found => return found,
+            }
+        }
+    }
+
+    /// Gives the turns back.
+    pub(super) async fn leave(&self) {
+        for (mailbox, turn, _) in &self.turns {
+            self.gateway.store.leave(*mailbox, *turn).await;
+        }
+    }
+
+    /// Takes what there is.
+    async fn look(&self, more: bool) -> Found {
+        let now = clock::now();
+        let config = self.gateway.config();
+        let mut room = config.polling.batch;
+        if self.form == Form::Http {
+            room.messages = 1;
+        }
+        let mut news = News { messages: Vec::new(), pending: 0, dropped: 0, receipt: self.receipt() };
+        let mut alive = false;
+        for (mailbox, turn, target) in &self.turns {
+            let full = room.messages == 0 || room.bytes == 0;
+            if full {
+                // The next poll takes the rest; its first look is at the same mailboxes.
+                break;
+            }
+            let limits = &config.polling.limits;
+            let (taken, lost) = self.gateway.store.take(*mailbox, *turn, room, more, limits, now).await;
+            self.gateway.record_lost(&lost, now);
+            match taken {
+                Taken::Nothing => alive = true,
+                Taken::Superseded => {
+                    news.receipt.settle(Outcome::Broken).await;
+                    return Found::End(PollResult::Superseded);
+                }
+                Taken::Ended => {}
+                Taken::Batch(batch) => {
+                    alive = true;
+                    room = what_is_left(room, &batch);
+                    self.count(&batch, now);
+                    news.pending += batch.pending;
+                    news.dropped += batch.gap;
+                    news.receipt.handouts.push((*mailbox, batch.handout));
+                    let handed = |message| Handed { message, target: target.clone() };
+                    news.messages.extend(batch.messages.into_iter().map(handed));
+                }
+            }
+        }
+        if !news.receipt.handouts.is_empty() {
+            news.messages.sort_by_key(|handed| handed.message.id);
+            Found::News(news)
+        } else if alive {
+            Found::End(PollResult::Empty)
+        } else {
+            Found::End(PollResult::Unknown)
+        }
+    }
+
+    fn receipt(&self) -> Receipt {
+        Receipt { store: self.gateway.store.clone(), handouts: Vec::new() }
+    }
+
+    fn count(&self, batch: &crate::mailbox::Batch, now: Timestamp) {
+        for message in &batch.messages {
+            self.gateway.metrics.handed_out(now.since(message.received), message.redelivered);
+            tracing::debug!(event = %message.id, redelivered = message.redelivered, "message handed out");
+        }
+    }
+}
+
+fn what_is_left(room: BatchLimits, batch: &crate::mailbox::Batch) -> BatchLimits {
+    let bytes: u64 = batch.messages.iter().map(|taken| taken.message.cost()).sum();
+    BatchLimits {
+        messages: room.messages.saturating_sub(batch.messages.len()),
+        bytes: room.bytes.saturating_sub(bytes),
+    }
+}

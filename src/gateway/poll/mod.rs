@@ -1,0 +1,14 @@
+//! Polls: a parsed request in, an answer out. What carries them is somebody else's business.
+//!
+//! - [`request`]: what a poll asks for.
+//! - [`hold`]: waiting until there is something to say.
+//! - [`forms`]: how messages are written; [`events`]: the same as a stream.
+
+mod events;
+mod forms;
+mod hold;
+mod request;
+
+pub use events::Events;
+pub use hold::{Answer, Receipt, answer};
+pub use request::{Form, PATH, PollRequest, Target, is_poll, read};

@@ -1,0 +1,179 @@
+//! Passing on what is not ours, through pingora.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use pingora::http::ResponseHeader;
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorSource, ErrorType};
+
+use super::Gateway;
+use super::subscribe::{self, Intent};
+use crate::telemetry::UpstreamError;
+
+/// Passes requests on to the upstream.
+pub struct Proxy(pub Arc<Gateway>);
+
+/// What is known of a request on its way. The public listener hands it over with the connection.
+#[derive(Debug, Default)]
+pub struct Passage {
+    /// What its answer will mean.
+    pub intent: Intent,
+    failure: Option<UpstreamError>,
+}
+
+impl From<Intent> for Passage {
+    fn from(intent: Intent) -> Self {
+        Self { intent, failure: None }
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Passage;
+
+    fn new_ctx(&self) -> Passage {
+        Passage::default()
+    }
+
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
+        // Without this, pingora would add one that compresses.
+    }
+
+    fn on_connection_reuse(
+        &self,
+        _session: &mut Session,
+        passage: &mut Passage,
+        handed_over: Box<dyn Any + Send + Sync>,
+    ) {
+        if let Ok(handed_over) = handed_over.downcast::<Passage>() {
+            *passage = *handed_over;
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        _session: &mut Session,
+        passage: &mut Passage,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        let config = self.0.config();
+        let upstream = &config.upstream;
+        let address = self.0.upstream.resolve(&upstream.address).await.map_err(|error| {
+            passage.failure = Some(UpstreamError::Resolve);
+            Error::explain(ErrorType::HTTPStatus(502), error.to_string())
+        })?;
+        let mut peer = HttpPeer::new(address, false, String::new());
+        peer.options.connection_timeout = Some(upstream.connect_timeout);
+        peer.options.total_connection_timeout = Some(upstream.connect_timeout);
+        peer.options.read_timeout = Some(upstream.read_timeout);
+        peer.options.write_timeout = Some(upstream.read_timeout);
+        peer.options.idle_timeout = Some(upstream.idle_timeout);
+        Ok(Box::new(peer))
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        if answer.status.is_informational() {
+            return Ok(());
+        }
+        let intent = std::mem::take(&mut passage.intent);
+        for (name, value) in
+            subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await
+        {
+            answer.insert_header(name, value)?;
+        }
+        Ok(())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        passage: &mut Passage,
+    ) -> FailToProxy {
+        if error.esource() == &ErrorSource::Downstream {
+            // The client is gone, or what it sent is not a body.
+            let status = if is_broken(error.etype()) { 0 } else { 400 };
+            if status > 0 {
+                respond(session, status, "the request body is malformed").await;
+            }
+            return FailToProxy { error_code: status, can_reuse_downstream: false };
+        }
+        let failure = passage.failure.unwrap_or_else(|| classify(error.etype()));
+        let address = &self.0.config().upstream.address;
+        tracing::warn!(upstream = %address, reason = failure.name(), %error, "the upstream did not answer");
+        self.0.metrics.upstream_error(failure);
+        let (status, text) = match failure {
+            UpstreamError::Resolve => (502, "the server behind this gateway cannot be found"),
+            UpstreamError::Connect => (502, "the server behind this gateway takes no connection"),
+            UpstreamError::TimedOut => (504, "the server behind this gateway did not answer in time"),
+            UpstreamError::Broken => (502, "the server behind this gateway broke off its answer"),
+        };
+        if session.response_written().is_none() {
+            respond(session, status, text).await;
+        }
+        FailToProxy { error_code: status, can_reuse_downstream: false }
+    }
+
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, passage: &mut Passage) {
+        // An intent that is still here never had its answer.
+        subscribe::give_up(&self.0, std::mem::take(&mut passage.intent)).await;
+        let status = session.response_written().map_or(0, |answer| answer.status.as_u16());
+        if status > 0 {
+            self.0.metrics.proxied(status);
+        }
+        let head = session.req_header();
+        tracing::debug!(method = %head.method, path = head.uri.path(), status, error = error.map(tracing::field::display), "passed on");
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _passage: &Passage, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _passage: &Passage,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+fn classify(error: &ErrorType) -> UpstreamError {
+    match error {
+        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            UpstreamError::TimedOut
+        }
+        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+            UpstreamError::Connect
+        }
+        _ => UpstreamError::Broken,
+    }
+}
+
+fn is_broken(error: &ErrorType) -> bool {
+    matches!(error, ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
+}
+
+async fn respond(session: &mut Session, status: u16, text: &'static str) {
+    let body = format!("{text}\n");
+    // A client that is gone cannot be told.
+    let _ = async {
+        let mut head = ResponseHeader::build(status, Some(4))?;
+        head.insert_header("Content-Type", "text/plain; charset=utf-8")?;
+        head.insert_header("Content-Length", body.len())?;
+        session.set_keepalive(None);
+        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_body(Some(body.into()), true).await
+    }
+    .await;
+}

@@ -1,0 +1,184 @@
+//! The clients' connections: what a request is decides which way it goes.
+//!
+//! A poll is answered here, on the bare connection. Everything else is handed to pingora for the time of
+//! one request; then the connection comes back, and its next request may be a poll again.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use pingora::apps::HttpServerApp;
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::{HttpProxy, http_proxy};
+use pingora::server::configuration::ServerConf;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::proxy::{Passage, Proxy};
+use super::stream::ClientStream;
+use super::{Gateway, poll, subscribe};
+use crate::clock;
+use crate::http1::{
+    Connection, HeadLimits, RequestHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+};
+use crate::mailbox::Outcome;
+
+/// What a client may ask of us for a poll: its body means nothing, and is read only to be passed over.
+const LIMITS: ServeLimits =
+    ServeLimits { head: HeadLimits { bytes: 32 * 1024, fields: 100 }, body: 64 * 1024, times: Times::CLIENT };
+
+/// How many idle connections to the upstream are kept.
+const UPSTREAM_POOL: usize = 1024;
+
+/// Serves clients.
+pub struct Public {
+    gateway: Arc<Gateway>,
+    proxy: Arc<HttpProxy<Proxy>>,
+    /// Pingora's own way of being told that it stops.
+    stopping: watch::Sender<bool>,
+}
+
+impl Public {
+    /// Serves clients of this gateway.
+    pub fn new(gateway: Arc<Gateway>, threads: usize) -> Self {
+        let conf =
+            ServerConf { threads, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+        let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy(gateway.clone())));
+        Self { gateway, proxy, stopping: watch::Sender::new(false) }
+    }
+
+    /// From now on, a connection ends with the request that is on its way.
+    pub fn stop(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Serves one connection until either side is done with it.
+    pub async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let mut connection = Connection::new(stream);
+        let times = LIMITS.times;
+        loop {
+            let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
+            let head = match self.gateway.stop.run_until_cancelled(next).await {
+                None | Some(Ok(None)) => return,
+                Some(Ok(Some(head))) => head,
+                Some(Err(error)) => {
+                    if let Some(answer) = answer_to_bad_head(&error) {
+                        refuse(connection, Version::Http11, answer, times).await;
+                    }
+                    return;
+                }
+            };
+            let next = if poll::is_poll(&head) {
+                self.poll(connection, &head, peer).await
+            } else {
+                self.pass(connection, head, peer).await
+            };
+            match next {
+                Some(kept) => connection = kept,
+                None => return,
+            }
+        }
+    }
+
+    /// Answers a poll. Returns the connection if it can carry another request.
+    async fn poll(
+        &self,
+        mut connection: Connection<TcpStream>,
+        head: &RequestHead,
+        peer: SocketAddr,
+    ) -> Option<Connection<TcpStream>> {
+        let (version, times) = (head.version, LIMITS.times);
+        if let Err(answer) = read_body(&mut connection, head, LIMITS).await {
+            refuse(connection, version, answer, times).await;
+            return None;
+        }
+        let mut keep_alive = head.keep_alive();
+        let answer = match poll::read(head, peer.ip().to_canonical()) {
+            Err(response) => poll::Answer::refused(&self.gateway, response),
+            Ok(request) => poll::answer(&self.gateway, request, connection.closed()).await?,
+        };
+        keep_alive &= !self.gateway.stop.is_cancelled();
+        match answer {
+            poll::Answer::Whole(response, receipt) => {
+                let written = connection.answer(&response, version, keep_alive, times).await;
+                if let Some(receipt) = receipt {
+                    receipt.settle(outcome(&written)).await;
+                }
+                written.ok()?;
+            }
+            poll::Answer::Stream(response, events) => {
+                let head = response.stream_head(version, keep_alive, clock::wall());
+                keep_alive &= version == Version::Http11;
+                stream(&mut connection, head, *events, version, times).await.ok()?;
+            }
+        }
+        if keep_alive {
+            return Some(connection);
+        }
+        connection.close().await;
+        None
+    }
+
+    /// Hands the request to pingora. Returns the connection if it can carry another request.
+    async fn pass(
+        &self,
+        connection: Connection<TcpStream>,
+        head: RequestHead,
+        peer: SocketAddr,
+    ) -> Option<Connection<TcpStream>> {
+        let prepared = match subscribe::prepare(&self.gateway, &head, peer.ip().to_canonical()).await {
+            Ok(prepared) => prepared,
+            Err(answer) => {
+                // Its body is not looked at: the connection ends with the answer.
+                refuse(connection, head.version, answer, LIMITS.times).await;
+                return None;
+            }
+        };
+        let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
+        let stream = ClientStream::new(connection, prepared.head, head.framing, peer);
+        drop(head);
+        let mut session = ServerSession::new_http1(Box::new(stream));
+        session.set_keepalive(keep_alive.then_some(LIMITS.times.idle.as_secs()));
+        session.set_connection_user_context(Some(Box::new(Passage::from(prepared.intent))));
+        let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
+        let (stream, _) = reusable.consume();
+        stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
+    }
+}
+
+fn outcome(written: &std::io::Result<()>) -> Outcome {
+    if written.is_ok() { Outcome::Written } else { Outcome::Broken }
+}
+
+/// Writes a stream of events, piece by piece.
+async fn stream(
+    connection: &mut Connection<TcpStream>,
+    head: Bytes,
+    mut events: poll::Events,
+    version: Version,
+    times: Times,
+) -> std::io::Result<()> {
+    let mut head = Some(head);
+    let chunked = version == Version::Http11;
+    while let Some((piece, receipt)) = events.next(connection.closed()).await {
+        let mut start = head.take().unwrap_or_default().to_vec();
+        if chunked {
+            start.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
+        }
+        let piece = if chunked { [&piece[..], b"\r\n"].concat().into() } else { piece };
+        let written = timeout(times.write, connection.write(start.into(), piece)).await;
+        let written = written.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        if let Some(receipt) = receipt {
+            receipt.settle(outcome(&written)).await;
+        }
+        if let Err(error) = written {
+            events.broken().await;
+            return Err(error);
+        }
+    }
+    if chunked {
+        timeout(times.write, connection.write(Bytes::from_static(b"0\r\n\r\n"), Bytes::new())).await??;
+    }
+    Ok(())
+}

@@ -1,0 +1,189 @@
+//! What a subscription means for mailboxes: before it goes upstream, and when its answer comes.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Gateway;
+use super::poll;
+use crate::clock;
+use crate::dialect::rvp::{self, CALL_BACK};
+use crate::dialect::{Reading, Subscribe};
+use crate::http1::{Headers, RequestHead, Response};
+use crate::mailbox::{CallbackToken, MailboxId, PollKey};
+use crate::store::{Lookup, NewMailbox};
+
+/// How long a mailbox may wait for the upstream to grant its lease.
+const UNGRANTED: Duration = Duration::from_secs(300);
+
+/// The lease when neither side names one: what clients of the time ask for.
+const DEFAULT_LEASE: Duration = Duration::from_secs(14_400);
+
+/// After how many seconds a client may try again that found no room for its mailbox.
+const RETRY_AFTER: u64 = 60;
+
+/// A request as it goes upstream, and what its answer will mean.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The bytes of its head.
+    pub head: Bytes,
+    /// What its answer will mean.
+    pub intent: Intent,
+}
+
+/// What the answer to a request will mean for mailboxes.
+#[derive(Debug, Default)]
+pub enum Intent {
+    /// Nothing.
+    #[default]
+    Pass,
+    /// With a 2xx the mailbox stays; with anything else it goes.
+    Subscribe(Box<Subscribed>),
+    /// With a 2xx these mailboxes stay longer.
+    Renew {
+        /// Which ones.
+        mailboxes: Vec<MailboxId>,
+        /// How long the client wants the lease.
+        lease: Option<Duration>,
+    },
+    /// With a 2xx these mailboxes go.
+    Unsubscribe(Vec<MailboxId>),
+}
+
+/// A mailbox whose lease is being asked for.
+#[derive(Debug)]
+pub struct Subscribed {
+    mailbox: MailboxId,
+    poll_key: PollKey,
+    /// The name under which the client knows the gateway.
+    host: String,
+    /// How long the client wants the lease.
+    lease: Option<Duration>,
+    /// The life time of messages that applies, if the client asked for one.
+    message_life_time: Option<Duration>,
+}
+
+/// A field to be set in an answer.
+pub type Field = (&'static str, String);
+
+/// Reads a request that is to be passed on. A subscription gets its mailbox here, before it goes
+/// upstream: the first callback may be faster than the answer. What must not be passed on comes as its
+/// answer.
+pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> Result<Prepared, Response> {
+    let config = gateway.config();
+    if !config.polling.poll_support {
+        return Ok(Prepared { head: head.raw(), intent: Intent::Pass });
+    }
+    let pass = |intent| Ok(Prepared { head: head.raw(), intent });
+    match rvp::read_request(head, &config.upstream.server_names, client) {
+        Reading::Other => pass(Intent::Pass),
+        Reading::Invalid(what) => {
+            tracing::info!(%client, what, "subscription refused");
+            Err(Response::text(400, what))
+        }
+        Reading::Renew { ids, lease } => {
+            pass(Intent::Renew { mailboxes: find(gateway, &ids, head.path()).await, lease })
+        }
+        Reading::Unsubscribe { ids } => pass(Intent::Unsubscribe(find(gateway, &ids, head.path()).await)),
+        Reading::Subscribe(subscribe) => {
+            let token = CallbackToken::from_random(rand::random());
+            let address = format!("{}/{token}", config.callback.url);
+            let subscribed = open(gateway, subscribe, token).await?;
+            Ok(Prepared {
+                head: head.with_field(CALL_BACK, &address),
+                intent: Intent::Subscribe(Box::new(subscribed)),
+            })
+        }
+    }
+}
+
+async fn open(gateway: &Gateway, subscribe: Subscribe, token: CallbackToken) -> Result<Subscribed, Response> {
+    let poll_key = PollKey::from_random(rand::random());
+    let host = subscribe.subscription.host.to_string();
+    let wish = subscribe.subscription.message_life_time;
+    let lease_ends = clock::now() + UNGRANTED;
+    let new = NewMailbox { token, poll_key, subscription: subscribe.subscription, lease_ends };
+    let mailbox = gateway.store.create(new).await.map_err(|error| {
+        tracing::warn!(%error, "subscription refused");
+        Response::text(503, error).with("Retry-After", RETRY_AFTER)
+    })?;
+    gateway.metrics.mailbox_created();
+    let life_time = &gateway.config().polling.limits.life_time;
+    let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
+    Ok(Subscribed { mailbox, poll_key, host, lease: subscribe.lease, message_life_time })
+}
+
+async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
+    let mut found = Vec::new();
+    for id in ids {
+        found.extend(gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await);
+    }
+    found
+}
+
+/// The upstream's answer came. Returns the fields to be set in it. What is left of the intent is what
+/// [`give_up`] would have to undo.
+pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &impl Headers) -> Vec<Field> {
+    if !(200..300).contains(&status) {
+        give_up(gateway, intent).await;
+        return Vec::new();
+    }
+    let grant = rvp::read_grant(fields);
+    let lease_ends = |asked: Option<Duration>| clock::now() + grant.lease.or(asked).unwrap_or(DEFAULT_LEASE);
+    match intent {
+        Intent::Pass => Vec::new(),
+        Intent::Subscribe(subscribed) => {
+            let id = grant.subscription_id.as_deref();
+            let lease_ends = lease_ends(subscribed.lease);
+            if gateway.store.grant(subscribed.mailbox, id, lease_ends).await.is_err() {
+                tracing::warn!(mailbox = %subscribed.mailbox, "the upstream granted a lease too late");
+                return Vec::new();
+            }
+            tracing::info!(mailbox = %subscribed.mailbox, "subscribed");
+            subscribed.fields()
+        }
+        Intent::Renew { mailboxes, lease } => {
+            let lease_ends = lease_ends(lease);
+            for mailbox in mailboxes {
+                // One that ended meanwhile is not revived: its messages are gone already.
+                let renewed = gateway.store.grant(mailbox, None, lease_ends).await.is_ok();
+                tracing::debug!(%mailbox, renewed, "lease renewed");
+            }
+            Vec::new()
+        }
+        Intent::Unsubscribe(mailboxes) => {
+            for mailbox in mailboxes {
+                end(gateway, mailbox).await;
+            }
+            Vec::new()
+        }
+    }
+}
+
+/// The upstream did not grant what was asked, or did not answer.
+pub async fn give_up(gateway: &Gateway, intent: Intent) {
+    if let Intent::Subscribe(subscribed) = intent {
+        end(gateway, subscribed.mailbox).await;
+    }
+}
+
+async fn end(gateway: &Gateway, mailbox: MailboxId) {
+    let now = clock::now();
+    let limits = gateway.config().polling.limits.clone();
+    if let Ok(lost) = gateway.store.end(mailbox, &limits, now).await {
+        tracing::info!(%mailbox, abandoned = lost.total(), "mailbox ended");
+        gateway.record_lost(&lost, now);
+    }
+}
+
+impl Subscribed {
+    fn fields(&self) -> Vec<Field> {
+        let scheme = if self.host.is_empty() { String::new() } else { format!("http://{}", self.host) };
+        let mut fields = vec![("Content-Location", format!("{scheme}{}{}", poll::PATH, self.poll_key))];
+        if let Some(applied) = self.message_life_time {
+            fields.push(("Poll-Message-Lifetime", applied.as_secs().to_string()));
+        }
+        fields
+    }
+}

@@ -1,0 +1,328 @@
+//! The metrics, on a registry of their own.
+//!
+//! Names follow Prometheus' rules: base units, `_total` for counters. No label holds a client's id.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core,
+};
+
+use crate::dialect::CallbackRefusal;
+use crate::mailbox::{Class, DropReason, Lost, Timestamp};
+use crate::store::StoreTotals;
+
+/// From a callback on the fast path to one that waited for a client's next poll.
+const DELAYS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0, 60.0, 300.0, 600.0, 1800.0];
+
+/// From a poll that is answered at once to the longest hold that is documented.
+const HOLDS: &[f64] = &[0.01, 0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
+/// How a poll ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollResult {
+    /// With messages, or with a gap to tell of.
+    News,
+    /// With nothing, when the hold was over.
+    Empty,
+    /// A newer poll took its place.
+    Superseded,
+    /// The client went away.
+    Gone,
+    /// The gateway is stopping.
+    Stopping,
+    /// There is no such mailbox, or it ended meanwhile.
+    Unknown,
+    /// It was not understood, or not allowed.
+    Refused,
+    /// Too many polls are held.
+    TooMany,
+}
+
+impl PollResult {
+    const ALL: [PollResult; 8] = [
+        PollResult::News,
+        PollResult::Empty,
+        PollResult::Superseded,
+        PollResult::Gone,
+        PollResult::Stopping,
+        PollResult::Unknown,
+        PollResult::Refused,
+        PollResult::TooMany,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            PollResult::News => "news",
+            PollResult::Empty => "empty",
+            PollResult::Superseded => "superseded",
+            PollResult::Gone => "gone",
+            PollResult::Stopping => "stopping",
+            PollResult::Unknown => "unknown",
+            PollResult::Refused => "refused",
+            PollResult::TooMany => "too-many",
+        }
+    }
+}
+
+/// What went wrong with the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamError {
+    /// Its name could not be resolved.
+    Resolve,
+    /// No connection could be made.
+    Connect,
+    /// It did not answer in time.
+    TimedOut,
+    /// The connection broke, or what came was no answer.
+    Broken,
+}
+
+impl UpstreamError {
+    const ALL: [UpstreamError; 4] =
+        [UpstreamError::Resolve, UpstreamError::Connect, UpstreamError::TimedOut, UpstreamError::Broken];
+
+    /// The word in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            UpstreamError::Resolve => "resolve",
+            UpstreamError::Connect => "connect",
+            UpstreamError::TimedOut => "timeout",
+            UpstreamError::Broken => "broken",
+        }
+    }
+}
+
+/// Every metric of the gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    callbacks: IntCounterVec,
+    messages: IntCounterVec,
+    acknowledged: IntCounter,
+    redelivered: IntCounter,
+    dropped: IntCounterVec,
+    delivery_delay: Histogram,
+    polls: IntCounterVec,
+    poll_hold: Histogram,
+    held_polls: IntGauge,
+    mailboxes_created: IntCounter,
+    mailboxes_expired: IntCounter,
+    proxied: IntCounterVec,
+    upstream_errors: IntCounterVec,
+    mailboxes: IntGauge,
+    buffered_messages: IntGauge,
+    buffered_bytes: IntGauge,
+    kept_messages: IntGauge,
+    kept_bytes: IntGauge,
+    oldest_age: prometheus::Gauge,
+}
+
+impl Metrics {
+    /// All metrics, at zero, on a new registry.
+    pub fn new() -> prometheus::Result<Self> {
+        let add = Adder(Registry::new());
+        let metrics = Self {
+            callbacks: add.counters("callbacks_total", "Callbacks of the upstream, by result.", "result")?,
+            messages: add.counters("messages_total", "Messages taken into mailboxes, by class.", "class")?,
+            acknowledged: add
+                .counter("messages_acknowledged_total", "Messages that clients acknowledged.")?,
+            redelivered: add.counter(
+                "messages_redelivered_total",
+                "Messages handed out again, since nobody acknowledged them.",
+            )?,
+            dropped: add.counters(
+                "messages_dropped_total",
+                "Messages that left their mailbox undelivered, by reason.",
+                "reason",
+            )?,
+            delivery_delay: add.histogram(
+                "delivery_delay_seconds",
+                "Time from a callback's arrival to its first being handed to a poll.",
+                DELAYS,
+            )?,
+            polls: add.counters("polls_total", "Polls that ended, by result.", "result")?,
+            poll_hold: add.histogram("poll_hold_seconds", "Time for which polls were held.", HOLDS)?,
+            held_polls: add.gauge("held_polls", "Polls held at this moment.")?,
+            mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
+            mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
+            proxied: add.counters(
+                "proxied_requests_total",
+                "Requests passed on, by status code.",
+                "status",
+            )?,
+            upstream_errors: add.counters(
+                "upstream_errors_total",
+                "Requests that the upstream did not answer, by reason.",
+                "reason",
+            )?,
+            mailboxes: add.gauge("mailboxes", "Live mailboxes.")?,
+            buffered_messages: add.gauge("buffered_messages", "Messages in mailboxes.")?,
+            buffered_bytes: add.gauge("buffered_bytes", "Their bytes: bodies and header lines.")?,
+            kept_messages: add.gauge("dropped_kept_messages", "Dropped messages kept for operators.")?,
+            kept_bytes: add.gauge("dropped_kept_bytes", "Their bytes: bodies and header lines.")?,
+            oldest_age: add
+                .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
+            registry: add.0,
+        };
+        metrics.start_at_zero();
+        let build = prometheus::IntGauge::with_opts(
+            Opts::new("pollgate_build_info", "Which build this is; always 1.")
+                .const_label("version", env!("CARGO_PKG_VERSION")),
+        )?;
+        build.set(1);
+        metrics.registry.register(Box::new(build))?;
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        metrics.registry.register(Box::new(process))?;
+        Ok(metrics)
+    }
+
+    /// Lets every known label value exist from the start, so that its first increase is seen.
+    fn start_at_zero(&self) {
+        for reason in DropReason::ALL {
+            self.dropped.with_label_values(&[reason.name()]);
+        }
+        for result in PollResult::ALL {
+            self.polls.with_label_values(&[result.name()]);
+        }
+        for error in UpstreamError::ALL {
+            self.upstream_errors.with_label_values(&[error.name()]);
+        }
+        for class in ["message", "presence", "typing"] {
+            self.messages.with_label_values(&[class]);
+        }
+        for result in CallbackRefusal::ALL.into_iter().map(CallbackRefusal::name).chain(["accepted"]) {
+            self.callbacks.with_label_values(&[result]);
+        }
+    }
+
+    /// A callback was accepted, and its message taken in.
+    pub fn callback_accepted(&self, class: &Class) {
+        self.callbacks.with_label_values(&["accepted"]).inc();
+        self.messages.with_label_values(&[class.name()]).inc();
+    }
+
+    /// A callback was refused.
+    pub fn callback_refused(&self, refusal: CallbackRefusal) {
+        self.callbacks.with_label_values(&[refusal.name()]).inc();
+    }
+
+    /// Messages were lost.
+    pub fn lost(&self, lost: &Lost) {
+        for (reason, messages) in lost.by_reason() {
+            self.dropped.with_label_values(&[reason.name()]).inc_by(messages);
+        }
+    }
+
+    /// A client acknowledged so many messages.
+    pub fn acknowledged(&self, messages: u64) {
+        self.acknowledged.inc_by(messages);
+    }
+
+    /// A message was handed out, so long after it came; or again.
+    pub fn handed_out(&self, delay: Duration, redelivered: bool) {
+        if redelivered {
+            self.redelivered.inc();
+        } else {
+            self.delivery_delay.observe(delay.as_secs_f64());
+        }
+    }
+
+    /// A poll is held, until the guard goes.
+    pub fn hold(&self) -> HeldPoll<'_> {
+        self.held_polls.inc();
+        HeldPoll { metrics: self, since: crate::clock::instant() }
+    }
+
+    /// How many polls are held.
+    pub fn held_polls(&self) -> u64 {
+        u64::try_from(self.held_polls.get()).unwrap_or(0)
+    }
+
+    /// A poll ended.
+    pub fn poll_ended(&self, result: PollResult) {
+        self.polls.with_label_values(&[result.name()]).inc();
+    }
+
+    /// A mailbox was made.
+    pub fn mailbox_created(&self) {
+        self.mailboxes_created.inc();
+    }
+
+    /// The lease of so many mailboxes ran out.
+    pub fn mailboxes_expired(&self, mailboxes: u64) {
+        self.mailboxes_expired.inc_by(mailboxes);
+    }
+
+    /// A request was passed on and answered.
+    pub fn proxied(&self, status: u16) {
+        self.proxied.with_label_values(&[status.to_string()]).inc();
+    }
+
+    /// The upstream did not answer.
+    pub fn upstream_error(&self, error: UpstreamError) {
+        self.upstream_errors.with_label_values(&[error.name()]).inc();
+    }
+
+    /// All metrics in Prometheus' text format, with the state of the store at `now`.
+    pub fn expose(&self, store: StoreTotals, oldest: Option<Timestamp>, now: Timestamp) -> String {
+        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        set(&self.mailboxes, store.mailboxes);
+        set(&self.buffered_messages, store.messages);
+        set(&self.buffered_bytes, store.bytes);
+        set(&self.kept_messages, store.dropped_messages);
+        set(&self.kept_bytes, store.dropped_bytes);
+        self.oldest_age.set(oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
+        let mut text = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            tracing::error!(%error, "cannot write the metrics");
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+}
+
+/// Counts as a held poll while it lives.
+#[derive(Debug)]
+pub struct HeldPoll<'a> {
+    metrics: &'a Metrics,
+    since: std::time::Instant,
+}
+
+impl Drop for HeldPoll<'_> {
+    fn drop(&mut self) {
+        self.metrics.held_polls.dec();
+        self.metrics.poll_hold.observe(self.since.elapsed().as_secs_f64());
+    }
+}
+
+/// Makes metrics and registers them.
+struct Adder(Registry);
+
+impl Adder {
+    fn register<C: core::Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
+        self.0.register(Box::new(metric.clone()))?;
+        Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.register(IntCounter::new(format!("pollgate_{name}"), help)?)
+    }
+
+    fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), &[label])?)
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+        self.register(IntGauge::new(format!("pollgate_{name}"), help)?)
+    }
+
+    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {
+        self.register(prometheus::Gauge::new(format!("pollgate_{name}"), help)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+        let opts = HistogramOpts::new(format!("pollgate_{name}"), help).buckets(buckets.to_vec());
+        self.register(Histogram::with_opts(opts)?)
+    }
+}

@@ -1,0 +1,10 @@
+//! What operators see from outside: metrics and logs.
+//!
+//! Other modules hand facts over; nothing here decides anything, and no metric lives in a global.
+
+mod drops;
+pub mod logging;
+mod metrics;
+
+pub use drops::DropLog;
+pub use metrics::{Metrics, PollResult, UpstreamError};
