@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::clock;
-use crate::config::{Config, Listen, StoreKind};
+use crate::config::{Config, Listen, LiveConfig, StoreKind};
 use crate::gateway::Gateway;
 use crate::gateway::callback::Callbacks;
 use crate::gateway::public::Public;
@@ -81,7 +82,11 @@ pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
     };
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
-    let gateway = Arc::new(Gateway::new(config, store, Metrics::new()?, stop.clone()));
+    let config = LiveConfig::new(ArcSwap::from_pointee(config));
+    let metrics = Arc::new(Metrics::new()?);
+    let admin =
+        Admin { config: config.clone(), store: store.clone(), metrics: metrics.clone(), stop: stop.clone() };
+    let gateway = Arc::new(Gateway::new(config, store, metrics, stop.clone()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();
@@ -101,7 +106,7 @@ pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
     }
     let limits = |body| ServeLimits { head: HeadLimits::default(), body, times: Times::CLIENT };
     serve_on(listeners.callback, Callbacks(gateway.clone()), limits(body), &tasks, &stop);
-    serve_on(listeners.admin, Admin(gateway.clone()), limits(64 * 1024), &tasks, &stop);
+    serve_on(listeners.admin, admin, limits(64 * 1024), &tasks, &stop);
     tasks.spawn(tick(gateway, stop));
     Ok(running)
 }

@@ -4,12 +4,25 @@ mod health;
 
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::clock;
-use crate::gateway::Gateway;
+use crate::config::LiveConfig;
 use crate::http1::{Request, Response, Service};
+use crate::store::MailboxStore;
+use crate::telemetry::Metrics;
 
 /// Answers what operators ask.
-pub struct Admin(pub Arc<Gateway>);
+pub struct Admin {
+    /// The running configuration.
+    pub config: LiveConfig,
+    /// The mailboxes.
+    pub store: Arc<dyn MailboxStore>,
+    /// The counters.
+    pub metrics: Arc<Metrics>,
+    /// Set when the gateway stops.
+    pub stop: CancellationToken,
+}
 
 impl Service for Admin {
     async fn call(&self, request: Request) -> Response {
@@ -17,7 +30,7 @@ impl Service for Admin {
         let answer = match head.path() {
             "/metrics" => self.metrics(),
             "/healthz" => Response::text(200, "ok"),
-            "/readyz" => health::readiness(&self.0).await,
+            "/readyz" => self.readiness().await,
             _ => return Response::text(404, "there is /metrics, /healthz and /readyz"),
         };
         match head.method.as_str() {
@@ -30,8 +43,7 @@ impl Service for Admin {
 
 impl Admin {
     fn metrics(&self) -> Response {
-        let store = &self.0.store;
-        let text = self.0.metrics.expose(store.totals(), store.oldest(), clock::now());
+        let text = self.metrics.expose(self.store.totals(), self.store.oldest(), clock::now());
         Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text)
     }
 }

@@ -34,9 +34,16 @@ mod tests;
 mod trio;
 mod value;
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
 pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
     Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
 };
+
+/// The running configuration, as everyone holds it who must see its changes.
+pub type LiveConfig = Arc<ArcSwap<Config>>;

@@ -23,23 +23,22 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, LiveConfig};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{DropLog, Metrics};
 
-pub use upstream::{Upstream, UpstreamFailure};
+pub use upstream::Upstream;
 
 /// What all parts of the gateway share.
 pub struct Gateway {
-    config: ArcSwap<Config>,
+    config: LiveConfig,
     /// The mailboxes.
     pub store: Arc<dyn MailboxStore>,
     /// The counters.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Where the upstream is.
     pub upstream: Upstream,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
@@ -54,19 +53,12 @@ impl Gateway {
 
     /// A gateway that nobody has asked anything yet.
     pub fn new(
-        config: Config,
+        config: LiveConfig,
         store: Arc<dyn MailboxStore>,
-        metrics: Metrics,
+        metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
-        Self {
-            upstream: Upstream::default(),
-            config: ArcSwap::from_pointee(config),
-            store,
-            metrics,
-            stop,
-            drops: DropLog::default(),
-        }
+        Self { config, store, metrics, upstream: Upstream::default(), stop, drops: DropLog::default() }
     }
 
     /// The running configuration.

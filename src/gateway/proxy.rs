@@ -61,10 +61,11 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<Box<HttpPeer>> {
         let config = self.0.config();
         let upstream = &config.upstream;
-        let address = self.0.upstream.resolve(&upstream.address).await.map_err(|error| {
-            passage.failure = Some(UpstreamError::Resolve);
-            Error::explain(ErrorType::HTTPStatus(502), error.to_string())
-        })?;
+        let address =
+            self.0.upstream.resolve(&upstream.address, upstream.connect_timeout).await.map_err(|error| {
+                passage.failure = Some(UpstreamError::Resolve);
+                Error::explain(ErrorType::HTTPStatus(502), error.to_string())
+            })?;
         let mut peer = HttpPeer::new(address, false, String::new());
         peer.options.connection_timeout = Some(upstream.connect_timeout);
         peer.options.total_connection_timeout = Some(upstream.connect_timeout);

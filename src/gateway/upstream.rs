@@ -1,5 +1,6 @@
 //! Where the upstream is: its address, resolved now and then.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,23 +28,10 @@ struct Resolved {
     at: Instant,
 }
 
-/// Why the upstream cannot be reached.
-#[derive(Debug, thiserror::Error)]
-pub enum UpstreamFailure {
-    /// Its name has no address.
-    #[error("cannot resolve the upstream's name: {0}")]
-    Resolve(std::io::Error),
-    /// It takes no connection.
-    #[error("cannot connect to the upstream: {0}")]
-    Connect(std::io::Error),
-    /// Nor does it refuse one.
-    #[error("the upstream does not answer within {0:?}")]
-    TimedOut(Duration),
-}
-
 impl Upstream {
-    /// The socket address of `name`, a host and a port.
-    pub async fn resolve(&self, name: &str) -> Result<SocketAddr, UpstreamFailure> {
+    /// The socket address of `name`, a host and a port. Of several, one that takes a connection `within`
+    /// that time is chosen.
+    pub async fn resolve(&self, name: &str, within: Duration) -> io::Result<SocketAddr> {
         if let Ok(address) = name.parse() {
             return Ok(address);
         }
@@ -54,19 +42,17 @@ impl Upstream {
         {
             return Ok(latest.address);
         }
-        let mut addresses = lookup_host(name).await.map_err(UpstreamFailure::Resolve)?;
-        let none = || UpstreamFailure::Resolve(std::io::Error::other("it has no address"));
-        let address = addresses.next().ok_or_else(none)?;
+        let addresses: Vec<_> = lookup_host(name).await?.collect();
+        let address = match addresses[..] {
+            [] => return Err(io::Error::other("the name has no address")),
+            [only] => only,
+            // The one that answers: `localhost` is often two, of which the server listens on one.
+            [first, ..] => match timeout(within, TcpStream::connect(&addresses[..])).await {
+                Ok(Ok(stream)) => stream.peer_addr()?,
+                Ok(Err(_)) | Err(_) => first,
+            },
+        };
         self.latest.store(Some(Arc::new(Resolved { name: name.to_owned(), address, at: now })));
         Ok(address)
-    }
-
-    /// Whether a connection can be made at this moment.
-    pub async fn probe(&self, name: &str, within: Duration) -> Result<(), UpstreamFailure> {
-        let connect = async {
-            let address = self.resolve(name).await?;
-            TcpStream::connect(address).await.map_err(UpstreamFailure::Connect)
-        };
-        timeout(within, connect).await.map_err(|_| UpstreamFailure::TimedOut(within))?.map(drop)
     }
 }
