@@ -1,4 +1,39 @@
-//! Pollgate.
+//! Pollgate: a gateway that turns a legacy server's callbacks into messages its clients can poll for.
+//!
+//! A client's request comes in at the public listener. If it is a subscription, its callback address is
+//! replaced by the gateway's own and a mailbox is made; whatever it is, it goes on to the upstream. What
+//! the upstream calls back with comes in at the callback listener, is kept as a message in that
+//! mailbox, and leaves with the answer to the client's next poll.
+//!
+//! # The map, in reading order
+//!
+//! - [`mailbox`]: the core. What a mailbox holds, what it may hold, and what leaves it; pure.
+//! - [`store`]: all mailboxes, found by what the wire shows of them; it wakes the poll that waits.
+//! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
+//! - [`dialect`]: how a protocol family writes subscriptions and callbacks; so far [`dialect::rvp`].
+//! - [`config`]: file, environment and flags, checked as a whole.
+//! - [`telemetry`]: the metrics and the logs.
+//! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
+//! - [`admin`]: metrics and health, for operators.
+//! - [`app`]: builds, starts and stops; the only place that knows everyone.
+//! - [`cli`]: the command line, a file per subcommand.
+//!
+//! Beside them, [`clock`] is the one place that reads clocks.
+//!
+//! # What holds between them
+//!
+//! - A module uses only modules that stand before it in the map, and none its neighbour ([`gateway`],
+//!   [`admin`]); `tests/architecture.rs` holds the table against the code.
+//! - Time and randomness come in from outside: [`mailbox`] is given both, and only [`clock`] reads a clock.
+//! - A limit is decided in one function, [`mailbox::plan()`]; every store obeys it.
+//! - A callback is answered 2xx only after its message is in the store; a message leaves it undelivered
+//!   only with a reason, which is counted, logged, and told to the client as a gap.
+//! - A poll takes messages when it answers and not while it waits, and they stay in their mailbox until
+//!   they are acknowledged.
+//! - Only [`gateway`] names pingora; what answers a poll or takes a callback does not.
+//! - Secrets (callback tokens, poll keys) show themselves on the wire only: their `Debug` hides them, and
+//!   no metric and no log line has a client's id, body or credential in it.
+
 pub mod admin;
 pub mod app;
 pub mod cli;
