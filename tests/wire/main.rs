@@ -6,4 +6,6 @@
 
 mod support;
 
+mod callback;
+mod renew_unsubscribe;
 mod subscribe;

@@ -96,6 +96,15 @@ impl Socket {
         }
     }
 
+    /// Whether something came so far. Meaningful only for what must have come before something else did.
+    pub async fn has_input(&mut self) -> bool {
+        while tokio::time::timeout(std::time::Duration::ZERO, self.more())
+            .await
+            .is_ok_and(|more| more.is_some())
+        {}
+        !self.input.is_empty()
+    }
+
     /// Reads until these bytes came, and returns everything up to their end.
     pub async fn read_to(&mut self, mark: &[u8]) -> Vec<u8> {
         loop {
