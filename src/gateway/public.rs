@@ -20,7 +20,8 @@ use super::stream::ClientStream;
 use super::{Gateway, poll, subscribe};
 use crate::clock;
 use crate::http1::{
-    Connection, HeadLimits, RequestHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Connection, HeadError, HeadLimits, Headers, RequestHead, Response, ServeLimits, Times, Version,
+    answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 
@@ -127,11 +128,19 @@ impl Public {
         head: RequestHead,
         peer: SocketAddr,
     ) -> Option<Connection<TcpStream>> {
-        let prepared = match subscribe::prepare(&self.gateway, &head, peer.ip().to_canonical()).await {
+        let version = head.version;
+        let prepared = match with_one_authority(head) {
+            Ok(head) => {
+                let prepared = subscribe::prepare(&self.gateway, &head, peer.ip().to_canonical()).await;
+                prepared.map(|prepared| (prepared, head))
+            }
+            Err(error) => Err(Response::text(400, error)),
+        };
+        let (prepared, head) = match prepared {
             Ok(prepared) => prepared,
             Err(answer) => {
                 // Its body is not looked at: the connection ends with the answer.
-                refuse(connection, head.version, answer, LIMITS.times).await;
+                refuse(connection, version, answer, LIMITS.times).await;
                 return None;
             }
         };
@@ -145,6 +154,16 @@ impl Public {
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
     }
+}
+
+/// The head, with the authority of an absolute-form target in the place of a `Host` that says otherwise
+/// (RFC 9112 §3.2.2).
+fn with_one_authority(head: RequestHead) -> Result<RequestHead, HeadError> {
+    if head.fields.text("host").unwrap_or_default() == head.authority() {
+        return Ok(head);
+    }
+    let parsed = RequestHead::parse(&head.with_field("Host", head.authority()), LIMITS.head)?;
+    Ok(parsed.map_or(head, |(head, _)| head))
 }
 
 fn outcome(written: &std::io::Result<()>) -> Outcome {

@@ -56,6 +56,8 @@ pub enum Intent {
 pub struct Subscribed {
     mailbox: MailboxId,
     poll_key: PollKey,
+    /// The mailboxes that the same subscription had before the client moved to another address.
+    replaces: Vec<MailboxId>,
     /// The name under which the client knows the gateway.
     host: String,
     /// How long the client wants the lease.
@@ -89,7 +91,8 @@ pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> R
         Reading::Subscribe(subscribe) => {
             let token = CallbackToken::from_random(rand::random());
             let address = format!("{}/{token}", config.callback.url);
-            let subscribed = open(gateway, subscribe, token).await?;
+            let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
+            let subscribed = open(gateway, subscribe, token, replaces).await?;
             Ok(Prepared {
                 head: head.with_field(CALL_BACK, &address),
                 intent: Intent::Subscribe(Box::new(subscribed)),
@@ -98,7 +101,12 @@ pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> R
     }
 }
 
-async fn open(gateway: &Gateway, subscribe: Subscribe, token: CallbackToken) -> Result<Subscribed, Response> {
+async fn open(
+    gateway: &Gateway,
+    subscribe: Subscribe,
+    token: CallbackToken,
+    replaces: Vec<MailboxId>,
+) -> Result<Subscribed, Response> {
     let poll_key = PollKey::from_random(rand::random());
     let host = subscribe.subscription.host.to_string();
     let wish = subscribe.subscription.message_life_time;
@@ -111,7 +119,7 @@ async fn open(gateway: &Gateway, subscribe: Subscribe, token: CallbackToken) -> 
     gateway.metrics.mailbox_created();
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
-    Ok(Subscribed { mailbox, poll_key, host, lease: subscribe.lease, message_life_time })
+    Ok(Subscribed { mailbox, poll_key, replaces, host, lease: subscribe.lease, message_life_time })
 }
 
 async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
@@ -141,6 +149,10 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
                 return Vec::new();
             }
             tracing::info!(mailbox = %subscribed.mailbox, "subscribed");
+            // The upstream calls back to one address a subscription: the older ones are done.
+            for older in &subscribed.replaces {
+                end(gateway, *older).await;
+            }
             subscribed.fields()
         }
         Intent::Renew { mailboxes, lease } => {

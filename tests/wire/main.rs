@@ -1,0 +1,11 @@
+//! The gateway over real sockets: clients on one side, an upstream that keeps to a script on the other,
+//! and between them only bytes.
+//!
+//! `support` has a parser and a server of its own, so that a misreading of ours does not hide behind
+//! itself.
+
+mod support;
+
+mod callback;
+mod renew_unsubscribe;
+mod subscribe;
