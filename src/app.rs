@@ -72,7 +72,7 @@ pub struct Running {
 }
 
 /// Starts a gateway on these sockets. Must be called within a runtime.
-pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running> {
     let store: Arc<dyn MailboxStore> = match config.store.kind {
         StoreKind::Memory => {
             let caps = Caps { mailboxes: config.store.max_mailboxes, bytes: config.store.max_buffered_bytes };
@@ -80,6 +80,9 @@ pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
             Arc::new(MemoryStore::new(caps, EventId(clock::now().as_millis() * 1000)))
         }
     };
+    if let Some(host) = config.callback.url.strip_suffix(":0") {
+        config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
+    }
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));

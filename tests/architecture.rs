@@ -1,5 +1,7 @@
 //! Who may use whom: the table that `src/lib.rs` speaks of, held against the `use` lines and paths.
 
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

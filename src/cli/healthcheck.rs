@@ -1,7 +1,6 @@
 //! `pollgate healthcheck`: for containers and scripts; exit 0 if the gateway says that it is well.
 #![expect(clippy::print_stdout, reason = "data goes to stdout")]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Global, block_on};
-use crate::config::Overrides;
+use crate::config::{Overrides, reachable};
 use crate::http1::client::{Call, call, connect};
 
 #[derive(Debug, Args)]
@@ -48,14 +47,4 @@ pub(super) fn run(global: &Global, args: &HealthcheckArgs) -> anyhow::Result<Exi
         print!("{text}");
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// Where to reach a listener that listens everywhere.
-fn reachable(listener: SocketAddr) -> SocketAddr {
-    let ip = match listener.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, listener.port())
 }

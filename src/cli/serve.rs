@@ -22,7 +22,7 @@ pub(super) struct ServeArgs {
     /// Where the legacy server's callbacks arrive [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS:PORT")]
     callback: Option<String>,
-    /// How the legacy server reaches the callback listener [default: http://127.0.0.1:8081]
+    /// How the legacy server reaches the callback listener [default: that listener's own address]
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
     /// Where metrics and health are [default: 127.0.0.1:9180]
@@ -50,7 +50,6 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let listeners = Listeners::bind(&config.listen)?;
     let upstream = config.upstream.address.clone();
-    let callback_url = config.callback.url.clone();
     let running = app::start(config, listeners)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -58,7 +57,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         callback = %running.callback_address(),
         admin = %running.admin_address(),
         upstream,
-        callback_url,
+        callback_url = %running.gateway().config().callback.url,
         "serving; messages are kept in memory, and lost when this process ends"
     );
     let by = tokio::select! {

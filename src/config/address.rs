@@ -1,6 +1,6 @@
 //! Addresses, hosts, networks and URLs.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use url::{Host, Url};
@@ -72,6 +72,16 @@ pub(super) fn network(value: &Value) -> Reading<IpNet> {
     value.text().and_then(parse).map(|network| network.trunc()).ok_or_else(|| {
         format!("must be an IP address or a network, such as \"10.1.2.3\" or \"10.0.0.0/8\", not {value}")
     })
+}
+
+/// Where a listener is reached from its own machine: one that listens everywhere, on the loopback address.
+pub fn reachable(listener: SocketAddr) -> SocketAddr {
+    let ip = match listener.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, listener.port())
 }
 
 /// The URL that callbacks are sent to: `http`, a host that can be connected to, perhaps a path.

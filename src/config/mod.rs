@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+pub use address::reachable;
 pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};

@@ -2,6 +2,7 @@
 //!
 //! To add a setting: a field in `settings`, a line here, a line in `conf/pollgate.toml`.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::mailbox::{BatchLimits, Limits, Overflow};
@@ -31,10 +32,11 @@ pub(super) fn resolve(
 
 /// Asks for every setting; the keys are listed here and nowhere else.
 pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
+    let listen = root.section("listen", "[listen]", listen);
     Config {
-        listen: root.section("listen", "[listen]", listen),
         upstream: root.section("upstream", "[upstream]", upstream),
-        callback: root.section("callback", "[callback]", callback),
+        callback: root.section("callback", "[callback]", |section| callback(section, listen.callback)),
+        listen,
         polling: root.section("polling", "[polling]", polling),
         store: root.section("store", "[store]", store),
         log: root.section("log", "[log]", log),
@@ -61,8 +63,9 @@ fn upstream(section: &mut Section<'_, '_>) -> Upstream {
     }
 }
 
-fn callback(section: &mut Section<'_, '_>) -> Callback {
-    let preset = Callback::default();
+fn callback(section: &mut Section<'_, '_>, listener: SocketAddr) -> Callback {
+    let url = format!("http://{}", address::reachable(listener));
+    let preset = Callback { url, ..Callback::default() };
     let deep_ack = |value: &Value| choice(value, &DeepAck::ALL, DeepAck::as_str);
     Callback {
         url: section.read("url", preset.url, address::callback_url),

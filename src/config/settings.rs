@@ -76,7 +76,8 @@ impl Default for Upstream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
     /// The `http` URL under which the legacy server reaches the callback listener. It has no trailing
-    /// slash: a callback address is this, a slash, and a token.
+    /// slash: a callback address is this, a slash, and a token. Unless it is set it follows
+    /// `listen.callback`; port 0 in it stands for the port that listener gets.
     pub url: String,
     /// Who may deliver callbacks. Never empty.
     pub allow: Vec<IpNet>,

@@ -585,3 +585,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_callback_url_follows_the_callback_listener() {
+    for (listener, url) in [
+        ("127.0.0.1:9000", "http://127.0.0.1:9000"),
+        ("0.0.0.0:81", "http://127.0.0.1:81"),
+        ("[::]:81", "http://[::1]:81"),
+        ("10.0.0.5:81", "http://10.0.0.5:81"),
+        ("127.0.0.1:0", "http://127.0.0.1:0"),
+    ] {
+        let file = format!("[listen]\ncallback = \"{listener}\"\n");
+        let config = resolved(&file, &[], &Overrides::default()).unwrap();
+        assert_eq!(config.callback.url, url, "{listener}");
+    }
+}

@@ -1,0 +1,29 @@
+# The two commands: `make demo` and `make test`. Both set up what they need first.
+
+.PHONY: demo test bench build release fmt check doc setup
+
+# Tests run in parallel with cargo-nextest where it is installed, and with cargo's own runner elsewhere.
+RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run --no-fail-fast || echo test --quiet)
+
+## Build the release binary, and see a callback-only server reach a client that can only poll.
+demo: release
+	./target/release/pollgate demo
+
+## Everything that must hold: format, lints, documentation, tests.
+test: setup
+	cargo fmt --check
+	cargo clippy --quiet --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps
+	cargo $(RUN_TESTS) --locked
+	cargo test --quiet --locked --doc
+
+## The benchmarks: hot paths (criterion), and messages through real sockets.
+bench: setup
+	cargo bench --locked
+
+release: setup
+	cargo build --release --locked
+
+## What the build needs beside Rust: a C compiler and cmake, for the proxy's zlib.
+setup:
+	@sh tests/setup.sh

@@ -1,0 +1,111 @@
+//! What every callback and every poll goes through, each by itself.
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use pollgate::dialect::rvp;
+use pollgate::http1::{ChunkScanner, HeadLimits, RequestHead};
+use pollgate::mailbox::{BatchLimits, Class, EventId, Limits, Mailbox, Message, Outcome, Timestamp};
+
+const ROOM: BatchLimits = BatchLimits { messages: 100, bytes: 1 << 20 };
+
+const SUBSCRIBE: &[u8] = b"SUBSCRIBE /instmsg/aliases/kari HTTP/1.1\r\n\
+    Host: im.example.com\r\n\
+    Notification-Type: pragma/notify\r\n\
+    Subscription-Lifetime: 14400\r\n\
+    Call-Back: http://10.1.2.3:1234\r\n\
+    RVP-Notifications-Version: 0.2\r\n\
+    RVP-From-Principal: http://im.example.com/instmsg/aliases/kari\r\n\
+    Content-Length: 0\r\n\r\n";
+
+fn notification(inner: &str) -> Bytes {
+    let contact = "<r:contact><d:href>http://im.example.com/instmsg/aliases/alan</d:href></r:contact>";
+    format!(
+        "<?xml version=\"1.0\"?><r:notification xmlns:d=\"DAV:\" xmlns:r=\"http://schemas.microsoft.com/rvp/\">\
+         {}</r:notification>",
+        inner.replace("CONTACT", contact)
+    )
+    .into()
+}
+
+fn message(body: Bytes) -> Arc<Message> {
+    let header_lines = Bytes::from_static(b"Content-Type: text/xml\r\nRVP-Notifications-Version: 0.2\r\n");
+    Arc::new(Message { method: "NOTIFY".into(), header_lines, body, class: Class::Message })
+}
+
+/// One message through a mailbox; and a hundred that wait for one poll.
+fn mailbox(c: &mut Criterion) {
+    let limits = Limits::default();
+    let now = Timestamp::from_millis(1_000_000);
+    let message = message(vec![b'x'; 500].into());
+    let mut group = c.benchmark_group("mailbox: offer, take, acknowledge");
+    for waiting in [1_u64, 100] {
+        group.throughput(Throughput::Elements(waiting));
+        group.bench_function(format!("{waiting}"), |b| {
+            let mut mailbox = Mailbox::default();
+            let mut id = 0;
+            b.iter(|| {
+                for _ in 0..waiting {
+                    id += 1;
+                    mailbox.offer(EventId(id), message.clone(), None, &limits, now).outcome.unwrap();
+                }
+                mailbox.begin_poll(None);
+                let batch = mailbox.take(ROOM).unwrap();
+                mailbox.settle(batch.handout, Outcome::Written);
+                mailbox.begin_poll(Some(EventId(id)))
+            });
+        });
+    }
+    group.finish();
+}
+
+fn classify(c: &mut Criterion) {
+    let message = notification(
+        "<r:message><r:msgbody><r:mime-data><![CDATA[Content-Type: text/plain\r\n\r\nHi]]></r:mime-data></r:msgbody></r:message>",
+    );
+    let presence = notification(
+        "<r:propnotification><r:notification-from>CONTACT</r:notification-from><d:propertyupdate><d:set><d:prop>\
+         <r:state><r:online/></r:state></d:prop></d:set></d:propertyupdate></r:propnotification>",
+    );
+    let typing = notification(
+        "<r:message><r:notification-from>CONTACT</r:notification-from><r:msgbody><r:mime-data>\
+         <![CDATA[Content-Type: text/x-msmsgscontrol\r\n\r\n]]></r:mime-data></r:msgbody></r:message>",
+    );
+    let (head, _) = RequestHead::parse(SUBSCRIBE, HeadLimits::default()).unwrap().unwrap();
+    let mut group = c.benchmark_group("rvp: classify");
+    for (name, body) in [("message", message), ("presence", presence), ("typing", typing)] {
+        assert_eq!(rvp::read_callback(&head.fields, &body).class.name(), name);
+        group.bench_function(name, |b| b.iter(|| rvp::read_callback(&head.fields, black_box(&body))));
+    }
+    group.finish();
+}
+
+fn heads(c: &mut Criterion) {
+    let limits = HeadLimits::default();
+    let (head, _) = RequestHead::parse(SUBSCRIBE, limits).unwrap().unwrap();
+    c.bench_function("http1: parse a head", |b| {
+        b.iter(|| RequestHead::parse(black_box(SUBSCRIBE), limits).unwrap())
+    });
+    c.bench_function("rvp: read a subscription", |b| {
+        b.iter(|| rvp::read_request(black_box(&head), &[], [10, 1, 2, 3].into()))
+    });
+    c.bench_function("rvp: rewrite Call-Back", |b| {
+        b.iter(|| {
+            head.with_field("Call-Back", black_box("http://127.0.0.1:8081/0123456789abcdef0123456789abcdef"))
+        })
+    });
+    let chunked: Vec<u8> = [&b"1f4\r\n"[..], &[b'x'; 500], b"\r\n0\r\n\r\n"].concat();
+    c.bench_function("http1: read a chunked body", |b| {
+        b.iter_batched(
+            ChunkScanner::default,
+            |mut scanner| scanner.scan(black_box(&chunked), |data| _ = black_box(data)).unwrap(),
+            BatchSize::SmallInput,
+        )
+    });
+}
+
+criterion_group!(benches, mailbox, classify, heads);
+criterion_main!(benches);
