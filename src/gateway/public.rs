@@ -102,6 +102,11 @@ impl Public {
         keep_alive &= !self.gateway.stop.is_cancelled();
         match answer {
             poll::Answer::Whole(response, receipt) => {
+                let response = if head.method == "HEAD" {
+                    Response { body: Bytes::new(), ..response }
+                } else {
+                    response
+                };
                 let written = connection.answer(&response, version, keep_alive, times).await;
                 if let Some(receipt) = receipt {
                     receipt.settle(outcome(&written)).await;

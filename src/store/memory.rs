@@ -251,7 +251,8 @@ impl MailboxStore for MemoryStore {
             let id = self.next_event();
             let wish = slot.subscription.message_life_time;
             let offered = state.mailbox.offer(id, message, wish, limits, now);
-            if offered.outcome.is_ok() {
+            // A gap is news too.
+            if offered.outcome.is_ok() || offered.lost.total() > 0 {
                 state.ring();
             }
             offered

@@ -7,5 +7,9 @@
 mod support;
 
 mod callback;
+mod forms;
+mod held;
+mod order_and_redelivery;
+mod poll;
 mod renew_unsubscribe;
 mod subscribe;

@@ -202,9 +202,11 @@ impl Poll {
         tokio::pin!(gone);
         loop {
             tokio::select! {
+                // First, so that a message which comes at the same moment stays where it is.
+                biased;
+                () = &mut gone => return Found::End(PollResult::Gone),
                 () = self.bell.notified() => {}
                 () = &mut self.timer => return Found::End(PollResult::Empty),
-                () = &mut gone => return Found::End(PollResult::Gone),
                 () = gateway.stop.cancelled() => {
                     sleep(Gateway::DRAIN.mul_f64(rand::random())).await;
                     return Found::End(PollResult::Stopping);

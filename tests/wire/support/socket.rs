@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::message::{End, Message, dechunk, end_of_body, find};
 use super::within;
@@ -19,6 +19,14 @@ impl Socket {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = within("connect", TcpStream::connect(address)).await.expect("a connection");
         stream.set_nodelay(true).unwrap();
+        Self { stream, input: Vec::new(), patient: false }
+    }
+
+    /// A connection from another address of this machine.
+    pub async fn connect_from(own: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(own.parse().unwrap(), 0)).expect("an address of this machine");
+        let stream = within("connect", socket.connect(address)).await.expect("a connection");
         Self { stream, input: Vec::new(), patient: false }
     }
 
