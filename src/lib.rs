@@ -16,6 +16,7 @@
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics and health, for operators.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
+//! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
 //! - [`cli`]: the command line, a file per subcommand.
 //!
 //! Beside them, [`clock`] is the one place that reads clocks.
@@ -39,6 +40,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod dialect;
 pub mod gateway;
 pub mod http1;

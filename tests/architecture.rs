@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
     ("gateway", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("admin", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
+    ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
     ("app", EVERYONE),
     ("cli", EVERYONE),
     ("lib", EVERYONE),
@@ -28,6 +29,7 @@ const EVERYONE: &[&str] = &[
     "cli",
     "clock",
     "config",
+    "demo",
     "dialect",
     "gateway",
     "http1",
@@ -41,7 +43,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("pingora", &["gateway"]),
     ("clap", &["cli", "main"]),
     ("prometheus", &["telemetry"]),
-    ("anyhow", &["app", "cli"]),
+    ("anyhow", &["app", "cli", "demo"]),
     ("rand", &["gateway"]),
 ];
 

@@ -6,6 +6,7 @@
 mod check_config;
 mod completion;
 mod default_config;
+mod demo;
 mod healthcheck;
 mod serve;
 mod version;
@@ -48,6 +49,7 @@ struct Global {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -66,6 +68,7 @@ impl Cli {
         let global = self.global;
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
+            Command::Demo(args) => demo::run(&args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
