@@ -32,7 +32,7 @@ pub(super) struct Act {
 pub(super) async fn without_the_gateway(trace: &Arc<Trace>) -> anyhow::Result<Act> {
     trace.act(
         "First act: a server that calls back, and a client behind a firewall",
-        "kari signs in and says where to call her back. Her firewall lets nobody in.",
+        "(The white paper's Figure 1.) kari signs in and says where to call her back. Her firewall lets nobody in.",
     );
     let server = start_server(trace, "firewall")?;
     let closed = ClosedPort::reserve()?;
@@ -202,6 +202,10 @@ impl Stage {
         let rest = self.kari.poll(mailbox, false).await?;
         ensure!(rest.is_empty(), "{} messages came twice", rest.len());
         self.trace.said(KARI, "gateway", "POLL, Prefer: wait=0: nothing more, and all of it acknowledged");
+        let id = [("Subscription-Id", mailbox.subscription_id.as_str())];
+        let answer = self.kari.ask("UNSUBSCRIBE", KARI, &id, "").await?;
+        ensure!(answer.head.status == 200, "UNSUBSCRIBE was answered {}", answer.head.status);
+        self.trace.said(KARI, "gateway", "UNSUBSCRIBE: she signs out, and the mailbox is gone");
         Ok(())
     }
 }

@@ -30,7 +30,9 @@ pub(super) struct Client {
 /// A mailbox as its client knows it.
 pub(super) struct Mailbox {
     /// The path of the `Content-Location`.
-    pub(super) path: String,
+    path: String,
+    /// The server's id for the subscription.
+    pub(super) subscription_id: String,
     last_event_id: Option<u64>,
 }
 
@@ -83,9 +85,10 @@ impl Client {
         ];
         let answer = self.ask("SUBSCRIBE", self.user, &fields, "").await?;
         ensure!(answer.head.status == 200, "SUBSCRIBE was answered {}", answer.head.status);
+        let subscription_id = answer.head.fields.text("subscription-id").unwrap_or_default().to_owned();
         let location = answer.head.fields.text("content-location");
         let path = location.and_then(|url| url.strip_prefix("http://")?.find('/').map(|at| &url[at + 7..]));
-        Ok(path.map(|path| Mailbox { path: path.to_owned(), last_event_id: None }))
+        Ok(path.map(|path| Mailbox { path: path.to_owned(), subscription_id, last_event_id: None }))
     }
 
     /// Polls once, and acknowledges what the last poll brought. `held` says whether to wait for news.

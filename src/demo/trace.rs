@@ -66,7 +66,7 @@ impl Trace {
             || {
                 let (one, other) = (style_of(from), style_of(to));
                 format!(
-                    "{DIM}{} s{DIM:#}  {one}{from:>7}{one:#} {} {other}{to:<7}{other:#}  {style}{what}{style:#}",
+                    "{DIM}{} s{DIM:#}  {one}{from:>8}{one:#} {} {other}{to:<8}{other:#}  {style}{what}{style:#}",
                     seconds(at),
                     if to.is_empty() { ' ' } else { '→' },
                 )
