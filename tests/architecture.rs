@@ -17,6 +17,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("gateway", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("admin", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
+    ("auth", &[]),
+    ("agent", &["auth", "http1"]),
     ("app", EVERYONE),
     ("cli", EVERYONE),
     ("lib", EVERYONE),
@@ -25,6 +27,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 const EVERYONE: &[&str] = &[
     "admin",
+    "agent",
+    "auth",
     "app",
     "cli",
     "clock",
@@ -44,7 +48,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("prometheus", &["telemetry"]),
     ("anyhow", &["app", "cli", "demo"]),
-    ("rand", &["gateway"]),
+    ("rand", &["gateway", "agent"]),
 ];
 
 /// What the core must not name at all.

@@ -65,9 +65,17 @@ impl Drop for Gateway {
 #[test]
 fn help_reads_well() {
     let mut all = String::new();
-    for command in
-        ["", "serve", "demo", "check-config", "default-config", "healthcheck", "completion", "version"]
-    {
+    for command in [
+        "",
+        "serve",
+        "demo",
+        "poll",
+        "check-config",
+        "default-config",
+        "healthcheck",
+        "completion",
+        "version",
+    ] {
         let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
         let output = run(&arguments);
         assert_eq!(code(&output), 0, "{command}");

@@ -8,13 +8,12 @@ use clap::Args;
 use super::block_on;
 use crate::demo::{self, Audience, Trace};
 
-/// Shows what Pollgate is for, in two acts, on this machine alone
+/// Show what Pollgate is for, in two acts, on this machine alone
 ///
 /// A small server that can only call its clients back, a client that cannot be called, and the gateway,
 /// all on free loopback ports. First without the gateway: nothing arrives. Then with it: everything does.
 /// Exits with 0 if that is how it went.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
 pub(super) struct DemoArgs {
     /// Print a JSON object a line
     #[arg(long)]

@@ -8,6 +8,8 @@ mod completion;
 mod default_config;
 mod demo;
 mod healthcheck;
+mod output;
+mod poll;
 mod serve;
 mod version;
 
@@ -25,14 +27,15 @@ const BAD_USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "pollgate", version, disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
-    #[command(flatten)]
-    global: Global,
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    global: Global,
 }
 
 /// What every subcommand understands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration and log")]
 struct Global {
     /// The configuration file [default: /etc/pollgate/pollgate.toml if it exists, else built-in defaults]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -50,6 +53,7 @@ enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
+    Poll(poll::PollArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -69,6 +73,7 @@ impl Cli {
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
             Command::Demo(args) => demo::run(&args),
+            Command::Poll(args) => poll::run(args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
