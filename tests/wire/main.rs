@@ -4,6 +4,8 @@
 //! `support` has a parser and a server of its own, so that a misreading of ours does not hide behind
 //! itself.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test")]
+
 mod support;
 
 mod callback;
