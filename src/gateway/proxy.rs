@@ -1,9 +1,12 @@
 //! Passing on what is not ours, through pingora.
 
 use std::any::Any;
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use http::{Version, header};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -22,12 +25,15 @@ pub struct Proxy(pub Arc<Gateway>);
 pub struct Passage {
     /// What its answer will mean.
     pub intent: Intent,
+    /// The number of the client's connection, if it may share none to the upstream with others.
+    pub own_connection: Option<u64>,
     failure: Option<UpstreamError>,
 }
 
-impl From<Intent> for Passage {
-    fn from(intent: Intent) -> Self {
-        Self { intent, failure: None }
+impl Passage {
+    /// A request on its way.
+    pub fn new(intent: Intent, own_connection: Option<u64>) -> Self {
+        Self { intent, own_connection, failure: None }
     }
 }
 
@@ -72,12 +78,14 @@ impl ProxyHttp for Proxy {
         peer.options.read_timeout = Some(upstream.read_timeout);
         peer.options.write_timeout = Some(upstream.read_timeout);
         peer.options.idle_timeout = Some(upstream.idle_timeout);
+        // Idle connections are found again by this, among other things; 0 is everybody's.
+        peer.group_key = passage.own_connection.unwrap_or(0);
         Ok(Box::new(peer))
     }
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         answer: &mut ResponseHeader,
         passage: &mut Passage,
     ) -> pingora::Result<()> {
@@ -90,6 +98,12 @@ impl ProxyHttp for Proxy {
         {
             answer.insert_header(name, value)?;
         }
+        if session.req_header().version == Version::HTTP_10 {
+            // It knows no chunks (RFC 9112 §7.1): the body ends with the connection.
+            if answer.remove_header(&header::TRANSFER_ENCODING).is_some() {
+                session.set_keepalive(None);
+            }
+        }
         Ok(())
     }
 
@@ -101,13 +115,13 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         if error.esource() == &ErrorSource::Downstream {
             // The client is gone, or what it sent is not a body.
-            let status = if is_broken(error.etype()) { 0 } else { 400 };
-            if status > 0 {
+            let status = if is_malformed(error) { 400 } else { 0 };
+            if status > 0 && session.response_written().is_none() {
                 respond(session, status, "the request body is malformed").await;
             }
             return FailToProxy { error_code: status, can_reuse_downstream: false };
         }
-        let failure = passage.failure.unwrap_or_else(|| classify(error.etype()));
+        let failure = passage.failure.unwrap_or_else(|| classify(error));
         let address = &self.0.config().upstream.address;
         tracing::warn!(upstream = %address, reason = failure.name(), %error, "the upstream did not answer");
         self.0.metrics.upstream_error(failure);
@@ -149,20 +163,38 @@ impl ProxyHttp for Proxy {
     }
 }
 
-fn classify(error: &ErrorType) -> UpstreamError {
-    match error {
-        ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
-            UpstreamError::TimedOut
-        }
-        ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-            UpstreamError::Connect
-        }
-        _ => UpstreamError::Broken,
-    }
+/// Pingora wraps what happened in what it means to its caller: the cause that says most counts.
+fn classify(error: &Error) -> UpstreamError {
+    causes(error)
+        .find_map(|error| match error.etype() {
+            ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+                Some(UpstreamError::TimedOut)
+            }
+            ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
+                Some(UpstreamError::Connect)
+            }
+            _ => None,
+        })
+        .unwrap_or(UpstreamError::Broken)
 }
 
-fn is_broken(error: &ErrorType) -> bool {
-    matches!(error, ErrorType::WriteError | ErrorType::ReadError | ErrorType::ConnectionClosed)
+/// The error and what caused it, from the outside in.
+fn causes(error: &Error) -> impl Iterator<Item = &Error> {
+    std::iter::successors(Some(error), |error| {
+        let cause: &(dyn StdError + 'static) = &**error.cause.as_ref()?;
+        cause.downcast_ref::<Error>().or_else(|| cause.downcast_ref::<Box<Error>>().map(|error| &**error))
+    })
+}
+
+/// Whether the client itself is there still, and only its body is not one.
+fn is_malformed(error: &Error) -> bool {
+    causes(error).any(|error| {
+        let io = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
+        match io {
+            Some(io) => io.kind() == io::ErrorKind::InvalidData,
+            None => matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::Custom(_)),
+        }
+    })
 }
 
 async fn respond(session: &mut Session, status: u16, text: &'static str) {

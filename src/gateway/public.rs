@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use bytes::Bytes;
 use pingora::apps::HttpServerApp;
@@ -20,7 +21,7 @@ use super::stream::ClientStream;
 use super::{Gateway, poll, subscribe};
 use crate::clock;
 use crate::http1::{
-    Connection, HeadError, HeadLimits, Headers, RequestHead, Response, ServeLimits, Times, Version,
+    Connection, Framing, HeadError, HeadLimits, Headers, RequestHead, Response, ServeLimits, Times, Version,
     answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
@@ -38,6 +39,8 @@ pub struct Public {
     proxy: Arc<HttpProxy<Proxy>>,
     /// Pingora's own way of being told that it stops.
     stopping: watch::Sender<bool>,
+    /// The latest number of a connection that shares none to the upstream with others.
+    own_connections: AtomicU64,
 }
 
 impl Public {
@@ -46,7 +49,7 @@ impl Public {
         let conf =
             ServerConf { threads, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
         let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy(gateway.clone())));
-        Self { gateway, proxy, stopping: watch::Sender::new(false) }
+        Self { gateway, proxy, stopping: watch::Sender::new(false), own_connections: AtomicU64::new(0) }
     }
 
     /// From now on, a connection ends with the request that is on its way.
@@ -58,6 +61,7 @@ impl Public {
     pub async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let mut connection = Connection::new(stream);
         let times = LIMITS.times;
+        let mut own_connection = None;
         loop {
             let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
             let head = match self.gateway.stop.run_until_cancelled(next).await {
@@ -73,7 +77,10 @@ impl Public {
             let next = if poll::is_poll(&head) {
                 self.poll(connection, &head, peer).await
             } else {
-                self.pass(connection, head, peer).await
+                if own_connection.is_none() && needs_own_connection(&head) {
+                    own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
+                }
+                self.pass(connection, head, peer, own_connection).await
             };
             match next {
                 Some(kept) => connection = kept,
@@ -132,6 +139,7 @@ impl Public {
         connection: Connection<TcpStream>,
         head: RequestHead,
         peer: SocketAddr,
+        own_connection: Option<u64>,
     ) -> Option<Connection<TcpStream>> {
         let version = head.version;
         let prepared = match with_one_authority(head) {
@@ -154,16 +162,34 @@ impl Public {
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(LIMITS.times.idle.as_secs()));
-        session.set_connection_user_context(Some(Box::new(Passage::from(prepared.intent))));
+        session.set_connection_user_context(Some(Box::new(Passage::new(prepared.intent, own_connection))));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
     }
 }
 
+/// Whether what comes after this request could be taken for a part of it, or the other way round, on a
+/// connection to the upstream that clients share: from now on this client has one for itself.
+///
+/// NTLM and Negotiate authenticate the connection and not the request. A body where none is expected, or
+/// one that is awaited with `Expect`, may be read as the next request by a server that does not know better.
+fn needs_own_connection(head: &RequestHead) -> bool {
+    let authenticates_connection = head.fields.values("authorization").any(|value| {
+        let scheme = value.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
+    });
+    let unexpected_body = head.framing != Framing::Empty && matches!(head.method.as_str(), "GET" | "HEAD");
+    authenticates_connection || unexpected_body || head.fields.contains("expect")
+}
+
 /// The head, with the authority of an absolute-form target in the place of a `Host` that says otherwise
 /// (RFC 9112 §3.2.2).
 fn with_one_authority(head: RequestHead) -> Result<RequestHead, HeadError> {
+    let absolute = head.target.contains("://") && !head.target.starts_with('/');
+    if !absolute && !head.target.starts_with('/') && (&*head.method, &*head.target) != ("OPTIONS", "*") {
+        return Err(HeadError::Malformed("the request target"));
+    }
     if head.fields.text("host").unwrap_or_default() == head.authority() {
         return Ok(head);
     }

@@ -1,13 +1,8 @@
 //! DESIGN §4.2: the callback listener.
 
 use pollgate::config::DeepAck;
-use pollgate::mailbox::{Bound, Overflow};
 
-use crate::support::{CLIENT, Gate, Socket, bodies, life_times, poll, rvp, text};
-
-async fn count(gate: &Gate, result: &str) -> f64 {
-    gate.metric(&format!("pollgate_callbacks_total{{result=\"{result}\"}}")).await
-}
+use crate::support::{CLIENT, Gate, Socket, bodies, chunks, parts, poll, rvp, text};
 
 #[tokio::test]
 async fn a_callback_is_answered_as_the_drafts_say() {
@@ -20,7 +15,7 @@ async fn a_callback_is_answered_as_the_drafts_say() {
         assert_eq!(answer.field("rvp-notifications-version").as_deref(), Some(version));
         assert_eq!(answer.number("content-length"), Some(0));
     }
-    assert_eq!(count(&gate, "accepted").await, 2.0);
+    assert_eq!(gate.callbacks("accepted").await, 2.0);
 }
 
 #[tokio::test]
@@ -36,7 +31,7 @@ async fn the_message_is_the_callback_as_it_was_sent() {
     );
     assert_eq!(gate.call_back(text(&head, &body)).await.status(), 200);
     let answer = gate.poll(&login, "").await;
-    let [part] = &crate::support::parts(&answer)[..] else { panic!("{}", answer.raw_text()) };
+    let [part] = &parts(&answer)[..] else { panic!("{}", answer.raw_text()) };
     let expected = format!(
         "NOTIFY {CLIENT} HTTP/1.1\nHost: 10.1.2.3:1234\nrvp-NOTIFICATIONS-version: 0.2\nX-Twice: 1\n\
          RVP-Ack-Type: DeepOr\nX-Twice: 2\nContent-Type: text/xml\nContent-Length: {}",
@@ -82,11 +77,11 @@ async fn it_is_never_guessed_whom_a_callback_is_for() {
         (unknown, "", rvp::message("bo", "kari", "x"), "unknown"),
         (unknown, &format!("Subscription-Id: {}\n", kari.id), "x".into(), "unknown"),
     ] {
-        let before = count(&gate, reason).await;
+        let before = gate.callbacks(reason).await;
         let answer = gate.call_back(rvp::notify(path, fields, &body)).await;
         assert_eq!(answer.status(), 412, "{path} {fields} {body}");
         assert_eq!(answer.field("rvp-notifications-version").as_deref(), Some("0.2"));
-        assert_eq!(count(&gate, reason).await, before + 1.0, "{path} {fields} {body}");
+        assert_eq!(gate.callbacks(reason).await, before + 1.0, "{path} {fields} {body}");
     }
     // Two upstream subscriptions with the same id, at different nodes.
     gate.upstream.answers(text("HTTP/1.1 200 OK\nSubscription-Id: 5\nContent-Length: 0", ""));
@@ -101,7 +96,7 @@ async fn only_who_may_deliver_delivers() {
     let login = gate.login("kari").await;
     let answer = gate.call_back(rvp::notify(&login.token, "", "x")).await;
     assert_eq!(answer.status(), 403);
-    assert_eq!(count(&gate, "source").await, 1.0);
+    assert_eq!(gate.callbacks("source").await, 1.0);
     assert_eq!(gate.bodies(&login).await, [""; 0]);
 }
 
@@ -117,124 +112,7 @@ async fn what_is_not_a_callback_is_refused() {
     for bytes in ["NONSENSE\r\n\r\n", "NOTIFY / HTTP/1.1\r\n\r\n", "NOTIFY /\t HTTP/1.1\r\nHost: h\r\n\r\n"] {
         assert_eq!(gate.call_back(bytes).await.status(), 400, "{bytes:?}");
     }
-    assert_eq!((count(&gate, "method").await, count(&gate, "unreadable").await), (5.0, 3.0));
-}
-
-#[tokio::test]
-async fn a_full_mailbox_says_when_to_come_again() {
-    let gate = Gate::with(|config| config.polling.limits.messages = Bound::new(2)).await;
-    let login = gate.login("kari").await;
-    gate.deliver(&login, "1").await;
-    gate.deliver(&login, "2").await;
-    let refused = gate.call_back(rvp::notify(&login.token, "", "3")).await;
-    assert_eq!(refused.status(), 503);
-    assert!(refused.number("retry-after").unwrap() > 0);
-    assert_eq!(refused.field("rvp-notifications-version").as_deref(), Some("0.2"));
-    assert_eq!(count(&gate, "full").await, 1.0);
-
-    // What is handed out but not acknowledged still counts.
-    let answer = gate.poll(&login, "").await;
-    assert_eq!(bodies(&answer), ["1", "2"]);
-    assert_eq!(gate.call_back(rvp::notify(&login.token, "", "3")).await.status(), 503);
-    let acknowledge = format!("Prefer: wait=0\nLast-Event-ID: {}\n", answer.number("last-event-id").unwrap());
-    assert_eq!(gate.poll(&login, &acknowledge).await.status(), 204);
-    gate.deliver(&login, "3").await;
-}
-
-#[tokio::test]
-async fn the_oldest_may_make_room() {
-    let gate = Gate::with(|config| {
-        config.polling.limits.messages = Bound::new(2);
-        config.polling.limits.overflow = Overflow::DropOldest;
-    })
-    .await;
-    let login = gate.login("kari").await;
-    for body in ["1", "2", "3", "4"] {
-        gate.deliver(&login, body).await;
-    }
-    let answer = gate.poll(&login, "").await;
-    assert_eq!(bodies(&answer), ["3", "4"]);
-    assert_eq!(answer.number("poll-dropped"), Some(2));
-    assert_eq!(gate.metric("pollgate_messages_dropped_total{reason=\"overflow\"}").await, 2.0);
-}
-
-/// The cost of a message is its body and its kept header lines.
-#[tokio::test]
-async fn a_body_up_to_the_limit_and_over_it() {
-    let gate = Gate::with(|config| config.polling.limits.bytes = Bound::new(1024)).await;
-    let login = gate.login("kari").await;
-    let callback = |body: usize| {
-        text(&format!("NOTIFY {} HTTP/1.1\nHost: h\nContent-Length: {body}", login.token), &"x".repeat(body))
-    };
-    let lines = "Content-Length: 1000\r\n".len();
-    let refused = gate.call_back(callback(1024 - lines + 1)).await;
-    assert_eq!(refused.status(), 413);
-    assert_eq!(count(&gate, "too-large").await, 1.0);
-    assert_eq!(gate.call_back(callback(1024 - lines)).await.status(), 200);
-    assert_eq!(gate.call_back(callback(0)).await.status(), 503, "now it is full");
-}
-
-#[tokio::test]
-async fn a_body_larger_than_is_read_at_all() {
-    let gate = Gate::with(|config| config.callback.max_body_bytes = 1000).await;
-    let login = gate.login("kari").await;
-    let head = format!("NOTIFY {} HTTP/1.1\nHost: h", login.token);
-    for (what, request, status) in [
-        ("at the limit", text(&format!("{head}\nContent-Length: 1000"), &"x".repeat(1000)), 200),
-        ("over it", text(&format!("{head}\nContent-Length: 1001"), &"x".repeat(1001)), 413),
-        ("over it, and not even sent", text(&format!("{head}\nContent-Length: 99999999999"), ""), 413),
-        (
-            "chunks at the limit",
-            text(&format!("{head}\nTransfer-Encoding: chunked"), &chunks(&"x".repeat(1000))),
-            200,
-        ),
-        (
-            "chunks over it",
-            text(&format!("{head}\nTransfer-Encoding: chunked"), &chunks(&"x".repeat(1001))),
-            413,
-        ),
-    ] {
-        assert_eq!(gate.call_back(request).await.status(), status, "{what}");
-    }
-    assert_eq!(count(&gate, "body-too-large").await, 3.0);
-}
-
-#[tokio::test]
-async fn buffering_can_be_disabled() {
-    for change in [
-        |config: &mut pollgate::config::Config| config.polling.limits.messages = Bound::new(0),
-        |config: &mut pollgate::config::Config| config.polling.limits.bytes = Bound::new(0),
-    ] {
-        let gate = Gate::with(change).await;
-        let login = gate.login("kari").await;
-        let refused = gate.call_back(rvp::notify(&login.token, "", "x")).await;
-        assert_eq!(refused.status(), 503);
-        assert_eq!(count(&gate, "disabled").await, 1.0);
-    }
-}
-
-#[tokio::test]
-async fn with_life_time_zero_only_a_held_poll_gets_messages() {
-    let gate = Gate::with(|config| config.polling.limits.life_time = life_times(0, 0, 0)).await;
-    let login = gate.login("kari").await;
-    assert_eq!(gate.call_back(rvp::notify(&login.token, "", "x")).await.status(), 503);
-    assert_eq!(count(&gate, "nobody-polls").await, 1.0);
-    let mut client = gate.client().await;
-    client.send(poll(&login, "")).await;
-    gate.held(1).await;
-    gate.deliver(&login, "now").await;
-    assert_eq!(bodies(&client.answer().await), ["now"]);
-}
-
-#[tokio::test]
-async fn a_store_that_is_full_refuses() {
-    let gate = Gate::with(|config| config.store.max_buffered_bytes = 1500).await;
-    let (kari, alan) = (gate.login("kari").await, gate.login("alan").await);
-    gate.deliver(&kari, &"x".repeat(1000)).await;
-    let refused = gate.call_back(rvp::notify(&alan.token, "", &"x".repeat(1000))).await;
-    assert_eq!(refused.status(), 503);
-    assert!(refused.number("retry-after").unwrap() > 0);
-    assert_eq!(count(&gate, "store-full").await, 1.0);
+    assert_eq!((gate.callbacks("method").await, gate.callbacks("unreadable").await), (5.0, 3.0));
 }
 
 #[tokio::test]
@@ -268,7 +146,7 @@ async fn a_deep_acknowledgement_that_the_client_never_gives() {
     let login = gate.login("kari").await;
     let answer = gate.call_back(rvp::notify(&login.token, "RVP-Ack-Type: DeepOr\n", "x")).await;
     assert_eq!(answer.status(), 504);
-    assert_eq!(count(&gate, "not-taken").await, 1.0);
+    assert_eq!(gate.callbacks("not-taken").await, 1.0);
 }
 
 #[tokio::test]
@@ -279,12 +157,6 @@ async fn a_deep_acknowledgement_is_answered_at_once_by_default() {
         let answer = gate.call_back(rvp::notify(&login.token, &format!("RVP-Ack-Type: {ack}\n"), "x")).await;
         assert_eq!(answer.status(), 200);
     }
-}
-
-fn chunks(body: &str) -> String {
-    let (first, second) = body.split_at(body.len() / 3);
-    let chunk = |piece: &str| format!("{:X};ext=\"1\"\r\n{piece}\r\n", piece.len());
-    format!("{}{}0\r\nX-Trailer: 1\r\n\r\n", chunk(first), chunk(second))
 }
 
 #[tokio::test]
@@ -299,7 +171,7 @@ async fn a_chunked_body_is_kept_without_its_chunks() {
     }
     assert_eq!(upstream.answer().await.status(), 200);
     let answer = gate.poll(&login, "").await;
-    let request = &crate::support::parts(&answer)[0].request;
+    let request = &parts(&answer)[0].request;
     assert_eq!(request.body_text(), body);
     let head = request.head_text();
     assert!(head.ends_with(&format!("X-Last: 1\r\nContent-Length: {}\r\n\r\n", body.len())), "{head}");

@@ -4,12 +4,19 @@
 //! `support` has a parser and a server of its own, so that a misreading of ours does not hide behind
 //! itself.
 
+#![allow(clippy::unwrap_used, reason = "all of this is a test")]
+
 mod support;
 
 mod callback;
 mod forms;
 mod held;
+mod hostile;
+mod limits;
+mod many;
 mod order_and_redelivery;
 mod poll;
+mod proxy;
 mod renew_unsubscribe;
+mod shutdown;
 mod subscribe;

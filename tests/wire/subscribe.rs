@@ -113,6 +113,15 @@ async fn the_answer_says_where_to_poll() {
     assert_eq!(answer.field("poll-message-lifetime"), None);
 }
 
+/// A client of the time that names no host is told a path, which it resolves against what it asked.
+#[tokio::test]
+async fn an_old_client_is_told_a_path() {
+    let gate = Gate::start().await;
+    let login = format!("SUBSCRIBE /instmsg/aliases/kari HTTP/1.0\nCall-Back: {CLIENT}");
+    let location = gate.ask(text(&login, "")).await.field("content-location").expect("a place to poll");
+    assert!(location.starts_with("/.pollgate/"), "{location}");
+}
+
 #[tokio::test]
 async fn a_life_time_of_messages_is_answered_with_what_applies() {
     let gate = Gate::with(|config| config.polling.limits.life_time = life_times(1800, 10, 3600)).await;

@@ -135,6 +135,11 @@ impl Gate {
         until("mailboxes", || self.gateway().store.totals().mailboxes == mailboxes).await;
     }
 
+    /// How many callbacks had this result.
+    pub async fn callbacks(&self, result: &str) -> f64 {
+        self.metric(&format!("pollgate_callbacks_total{{result=\"{result}\"}}")).await
+    }
+
     /// The value of a sample, by its name with labels.
     pub async fn metric(&self, sample: &str) -> f64 {
         let answer = exchange(self.admin, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;

@@ -22,6 +22,11 @@ impl Message {
         latin1(&self.raw())
     }
 
+    /// Bytes as text, each as the character of its number.
+    pub fn latin1(bytes: &[u8]) -> String {
+        latin1(bytes)
+    }
+
     pub fn head_text(&self) -> String {
         latin1(&self.head)
     }

@@ -41,3 +41,10 @@ pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 pub fn text(head: &str, body: &str) -> Vec<u8> {
     format!("{}\r\n\r\n{body}", head.trim_end().replace('\n', "\r\n")).into_bytes()
 }
+
+/// A body in two chunks, with all that may stand around them.
+pub fn chunks(body: &str) -> String {
+    let (first, second) = body.split_at(body.len() / 3);
+    let chunk = |piece: &str| format!("{:X};ext=\"1\"\r\n{piece}\r\n", piece.len());
+    format!("{}{}0\r\nX-Trailer: 1\r\n\r\n", chunk(first), chunk(second))
+}

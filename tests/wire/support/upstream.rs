@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use super::{Message, Socket, text, until};
+use super::{Message, Socket, text, until, within};
 
 /// What the upstream does in answer to a request.
 pub enum Step {
@@ -38,7 +38,25 @@ pub fn answer(head: &str, body: &str) -> Vec<Step> {
     vec![Step::Send(text(&format!("{head}\nContent-Length: {}", body.len()), body))]
 }
 
+/// A server whose every byte the test itself sends.
+pub struct ByHand(TcpListener);
+
+impl ByHand {
+    pub fn address(&self) -> String {
+        self.0.local_addr().unwrap().to_string()
+    }
+
+    pub async fn accept(&mut self) -> Socket {
+        let (stream, _) = within("a connection", self.0.accept()).await.expect("a connection");
+        Socket::accepted(stream)
+    }
+}
+
 impl Upstream {
+    pub async fn by_hand() -> ByHand {
+        ByHand(TcpListener::bind("127.0.0.1:0").await.expect("a port"))
+    }
+
     /// A server that grants every subscription what it asks for, and answers 200 to all else.
     pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -1,0 +1,431 @@
+//! DESIGN §4.1: everything else passes, byte for byte; and what a client is told if it cannot.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
+
+use crate::support::{Gate, Message, Step, Upstream, answer, rvp, text};
+
+fn get(path: &str) -> Vec<u8> {
+    text(&format!("GET {path} HTTP/1.1\nHost: im.example"), "")
+}
+
+async fn upstream_errors(gate: &Gate, reason: &str) -> f64 {
+    gate.metric(&format!("pollgate_upstream_errors_total{{reason=\"{reason}\"}}")).await
+}
+
+#[tokio::test]
+async fn requests_pass_byte_for_byte() {
+    let gate = Gate::start().await;
+    let find =
+        "<?xml version=\"1.0\"?>\r\n<d:propfind xmlns:d=\"DAV:\"><d:prop><d:href/></d:prop></d:propfind>";
+    let message = rvp::message("kari", "alan", "gr\u{fc}\u{df}e");
+    let path = "/instmsg/aliases/kari";
+    let sized = |body: &str| format!("Content-Length: {}", body.len());
+    for (head, body) in [
+        (format!("PROPFIND {path} HTTP/1.1\nHost: im.example\nDepth: 0\n{}", sized(find)), find),
+        (format!("PROPPATCH {path} HTTP/1.1\nHost: im.example\nRVP-Hop-Count: 1\n{}", sized(find)), find),
+        (
+            format!("NOTIFY {path} HTTP/1.1\nHost: im.example\nRVP-Ack-Type: DeepOr\n{}", sized(&message)),
+            &message,
+        ),
+        (format!("SUBSCRIPTIONS {path} HTTP/1.1\nHost: im.example\nNotification-Type: pragma/notify"), ""),
+        (format!("ACL {path} HTTP/1.1\nHost: im.example\n{}", sized("x")), "x"),
+        (format!("X-NEW.Method {path} HTTP/1.1\nHost: im.example\nContent-Length: 0"), ""),
+        (format!("subscribe {path} HTTP/1.1\nHost: im.example\nCall-Back: nonsense"), ""),
+        ("OPTIONS * HTTP/1.1\nHost: im.example".into(), ""),
+        ("GET http://im.example/a%20b?c=%2F&d=[e] HTTP/1.1\nHost: im.example".into(), ""),
+        ("GET //odd/../path;p?q=1?r=2 HTTP/1.1\nHost: im.example".into(), ""),
+        (
+            "GET / HTTP/1.1\nHOST: im.example\nx-lower: 1\nX-LOWER: 2\nX-Empty: \nX-Latin: caf\u{e9}".into(),
+            "",
+        ),
+        (
+            "GET / HTTP/1.1\nAuthorization: Basic eDp5\nCookie: a=b; c=d\nHost: im.example\nVia: 1.0 old"
+                .into(),
+            "",
+        ),
+    ] {
+        let head: Vec<u8> = text(&head, "").iter().copied().filter(|byte| *byte != 0xc3).collect();
+        let request = [&head, body.as_bytes()].concat();
+        let answer = gate.ask(&request).await;
+        assert_eq!((answer.status(), answer.body_text().as_str()), (200, "upstream"));
+        assert_eq!(gate.upstream.last().raw_text(), Message::latin1(&request));
+    }
+}
+
+/// An answer without the two fields that pingora sets itself.
+fn without_ours(answer: &str) -> String {
+    let ours = |line: &&str| line.starts_with("Date: ") || line.starts_with("Connection: ");
+    answer.split_inclusive("\r\n").filter(|line| !ours(line)).collect()
+}
+
+#[tokio::test]
+async fn answers_pass_byte_for_byte() {
+    let gate = Gate::start().await;
+    let date = "Date: Thu, 23 Aug 2001 12:00:00 GMT";
+    for (head, body) in [
+        (format!("HTTP/1.1 207 Multi-Status\n{date}\nContent-Type: text/xml\nContent-Length: 4"), "<d/>"),
+        (format!("HTTP/1.1 200 Very Successful, Indeed!\n{date}\nContent-Length: 0"), ""),
+        (format!("HTTP/1.1 299 \n{date}\nContent-Length: 0"), ""),
+        (format!("HTTP/1.1 302 Moved\n{date}\nLocation: http://b.example/a\nContent-Length: 1"), "x"),
+        (
+            format!(
+                "HTTP/1.1 401 Unauthorized\n{date}\nWWW-Authenticate: NTLM\nWWW-Authenticate: Digest realm=\"r\"\n\
+                 www-authenticate: Basic realm=\"r\"\nContent-Length: 0"
+            ),
+            "",
+        ),
+        (
+            format!(
+                "HTTP/1.1 200 OK\nserver: Odd/1.0\n{date}\nX-empty: \nX-Latin: caf\u{e9}\nContent-Length: 0"
+            ),
+            "",
+        ),
+        (format!("HTTP/1.1 204 No Content\n{date}\nETag: \"1\""), ""),
+        (format!("HTTP/1.1 304 Not Modified\n{date}\nETag: \"1\""), ""),
+        (format!("HTTP/1.1 500 Oops\n{date}\nContent-Length: 4"), "oops"),
+    ] {
+        let sent: Vec<u8> = text(&head, body).iter().copied().filter(|byte| *byte != 0xc3).collect();
+        gate.upstream.answers(sent.clone());
+        let mut client = gate.client().await;
+        for _ in 0..2 {
+            client.send(get("/")).await;
+            let answer = client.answer().await.raw_text();
+            assert_eq!(without_ours(&answer), without_ours(&Message::latin1(&sent)));
+        }
+    }
+}
+
+#[tokio::test]
+async fn bodies_in_chunks_pass_both_ways() {
+    let gate = Gate::start().await;
+    let chunks = "5\r\nhello\r\n1\r\n \r\nA\r\n0123456789\r\n0\r\n\r\n";
+    gate.upstream.answers(text("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", chunks));
+    let mut client = gate.client().await;
+    for _ in 0..3 {
+        client.send(text("PUT /a HTTP/1.1\nHost: im.example\nTransfer-Encoding: chunked", chunks)).await;
+        assert_eq!(client.answer().await.body_text(), "hello 0123456789");
+        let request = gate.upstream.last();
+        assert_eq!(request.body_text(), "hello 0123456789");
+        assert_eq!(request.field("transfer-encoding").as_deref(), Some("chunked"));
+    }
+    assert_eq!(gate.upstream.connections(), 1, "the connection is kept");
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways() {
+    let gate = Gate::start().await;
+    let body: Vec<u8> = (0..8_000_000u32).map(|n| (n % 251) as u8).collect();
+    let head = format!("HTTP/1.1 200 OK\nContent-Length: {}", body.len());
+    gate.upstream.answers([&text(&head, ""), &body[..]].concat());
+    let mut client = gate.client().await;
+    let head = format!("PUT /large HTTP/1.1\nHost: im.example\nContent-Length: {}", body.len());
+    client.send([&text(&head, ""), &body[..]].concat()).await;
+    assert!(client.answer().await.body == body);
+    assert!(gate.upstream.last().body == body);
+}
+
+#[tokio::test]
+async fn an_answer_until_the_connection_ends() {
+    let gate = Gate::start().await;
+    for version in ["1.0", "1.1"] {
+        let bytes = text(&format!("HTTP/{version} 200 OK\nContent-Type: text/plain"), "to the end");
+        gate.upstream.script(move |_| vec![Step::Send(bytes.clone()), Step::Close]);
+        let mut client = gate.client().await;
+        for _ in 0..2 {
+            client.send(get("/")).await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status(), answer.body_text().as_str()), (200, "to the end"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn old_clients_are_answered_in_their_version() {
+    let gate = Gate::start().await;
+    for (answer_head, body) in [
+        ("HTTP/1.1 200 OK\nContent-Length: 5", "hello"),
+        ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n"),
+        ("HTTP/1.1 200 OK\nConnection: close", "hello"),
+    ] {
+        let bytes = text(answer_head, body);
+        let closes = answer_head.contains("close");
+        gate.upstream.script(move |_| {
+            let mut steps = vec![Step::Send(bytes.clone())];
+            steps.extend(closes.then_some(Step::Close));
+            steps
+        });
+        for fields in ["", "Host: im.example\n", "Host: im.example\nConnection: keep-alive\n"] {
+            let mut client = gate.client().await;
+            client.send(text(&format!("GET /old HTTP/1.0\n{fields}"), "")).await;
+            let answer = client.answer().await;
+            assert_eq!(
+                answer.field("transfer-encoding"),
+                None,
+                "{answer_head}: an old client knows no chunks"
+            );
+            assert_eq!(
+                (answer.status(), answer.body_text().as_str()),
+                (200, "hello"),
+                "{answer_head} {fields}"
+            );
+            if !fields.contains("keep-alive") {
+                client.is_closed().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let gate = Gate::start().await;
+    gate.upstream.answers(text("HTTP/1.1 200 OK\nContent-Length: 5000", ""));
+    let mut client = gate.client().await;
+    for _ in 0..2 {
+        client.send(text("HEAD /page HTTP/1.1\nHost: im.example", "")).await;
+        assert_eq!(client.head_only().await.number("content-length"), Some(5000));
+    }
+    gate.upstream.grants();
+    client.send(get("/")).await;
+    assert_eq!(client.answer().await.body_text(), "upstream");
+}
+
+#[tokio::test]
+async fn interim_answers_pass_before_the_final_one() {
+    let gate = Gate::start().await;
+    let bytes =
+        [text("HTTP/1.1 103 Early Hints\nLink: </a>", ""), text("HTTP/1.1 200 OK\nContent-Length: 2", "ok")];
+    gate.upstream.answers(bytes.concat());
+    let mut client = gate.client().await;
+    client.send(get("/")).await;
+    assert_eq!(client.head_only().await.status(), 103);
+    assert_eq!(client.answer().await.body_text(), "ok");
+}
+
+#[tokio::test]
+async fn an_interim_answer_grants_no_subscription() {
+    let gate = Gate::start().await;
+    let refused = text("HTTP/1.1 403 Forbidden\nContent-Length: 0", "");
+    gate.upstream.answers([text("HTTP/1.1 102 Processing", ""), refused].concat());
+    let mut client = gate.client().await;
+    client.send(rvp::login("kari", "http://10.1.2.3:1234")).await;
+    assert_eq!(client.head_only().await.status(), 102);
+    assert_eq!(client.answer().await.status(), 403);
+    gate.mailboxes(0).await;
+}
+
+/// A client that asks before it sends its body gets on, whether the upstream answers that or not.
+#[tokio::test]
+async fn a_client_that_awaits_a_go_ahead_gets_it() {
+    let mut raw = Upstream::by_hand().await;
+    let gate = Gate::with(|config| config.upstream.address = raw.address()).await;
+    let mut client = gate.client().await;
+    client.send(text("PUT / HTTP/1.1\nHost: h\nExpect: 100-continue\nContent-Length: 5", "")).await;
+    let mut server = raw.accept().await;
+    server.read_to(b"\r\n\r\n").await;
+    server.send("HTTP/1.1 100 Continue\r\n\r\n").await;
+    assert_eq!(client.head_only().await.status(), 100);
+    client.send("hello").await;
+    server.read_to(b"hello").await;
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await;
+    assert_eq!(client.answer().await.status(), 200);
+}
+
+#[tokio::test]
+async fn connections_to_the_upstream_are_shared_and_replaced() {
+    let gate = Gate::start().await;
+    let mut clients = vec![gate.client().await, gate.client().await];
+    for client in &mut clients {
+        client.send(get("/")).await;
+        assert_eq!(client.answer().await.status(), 200);
+    }
+    assert_eq!(gate.upstream.connections(), 1);
+    // One that the upstream closed without a word is not used again.
+    let idle = answer("HTTP/1.1 200 OK", "last");
+    let Some(Step::Send(bytes)) = idle.into_iter().next() else { unreachable!() };
+    gate.upstream.script(move |_| vec![Step::Send(bytes.clone()), Step::Close]);
+    for client in &mut clients {
+        for request in [get("/"), text("PROPPATCH / HTTP/1.1\nHost: h\nContent-Length: 1", "x")] {
+            client.send(request).await;
+            assert_eq!(client.answer().await.body_text(), "last");
+        }
+    }
+    assert_eq!(gate.upstream.connections(), 4, "the first of these was sent on the old one");
+}
+
+/// The upstream closes at the moment when the next request comes: what changes nothing is asked again.
+#[tokio::test]
+async fn a_stale_connection_costs_a_harmless_request_nothing() {
+    let gate = Gate::start().await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let script = {
+        let count = count.clone();
+        move |_: &Message| match count.fetch_add(1, SeqCst) {
+            1 => vec![Step::Close],
+            _ => answer("HTTP/1.1 200 OK", "here"),
+        }
+    };
+    gate.upstream.script(script);
+    let mut client = gate.client().await;
+    for _ in 0..2 {
+        client.send(get("/")).await;
+        assert_eq!(client.answer().await.body_text(), "here");
+    }
+    assert_eq!(count.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_down() {
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gate = Gate::with(|config| config.upstream.address = gone.to_string()).await;
+    let answer = gate.ask(get("/")).await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(answer.body_text(), "the server behind this gateway takes no connection\n");
+    assert_eq!(gate.ask(rvp::login("kari", "http://10.1.2.3:1234")).await.status(), 502);
+    gate.mailboxes(0).await;
+    assert_eq!(upstream_errors(&gate, "connect").await, 2.0);
+    assert_eq!(gate.metric("pollgate_proxied_requests_total{status=\"502\"}").await, 2.0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_connection_and_refuses_none() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let full = socket.listen(1).unwrap();
+    let address = full.local_addr().unwrap();
+    // The backlog takes a few; behind that the kernel says nothing.
+    let mut waiting = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address)).await
+    {
+        waiting.push(connected.unwrap());
+    }
+    let gate = Gate::with(|config| {
+        config.upstream.address = address.to_string();
+        config.upstream.connect_timeout = Duration::from_millis(100);
+    })
+    .await;
+    let answer = gate.ask(get("/")).await;
+    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.body_text(), "the server behind this gateway did not answer in time\n");
+    assert_eq!(upstream_errors(&gate, "timeout").await, 1.0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_is_silent() {
+    let gate = Gate::with(|config| config.upstream.read_timeout = Duration::from_millis(100)).await;
+    gate.upstream.script(|_| vec![Step::Wait(Arc::new(Notify::new()))]);
+    for request in [get("/"), rvp::login("kari", "http://10.1.2.3:1234")] {
+        let answer = gate.ask(request).await;
+        assert_eq!(answer.status(), 504);
+        assert_eq!(answer.body_text(), "the server behind this gateway did not answer in time\n");
+    }
+    gate.mailboxes(0).await;
+    assert_eq!(upstream_errors(&gate, "timeout").await, 2.0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_exist() {
+    let gate = Gate::with(|config| {
+        config.upstream.address = "nowhere.invalid:80".into();
+        config.upstream.connect_timeout = Duration::from_millis(500);
+    })
+    .await;
+    let answer = gate.ask(get("/")).await;
+    assert_eq!(answer.status(), 502);
+    assert_eq!(answer.body_text(), "the server behind this gateway cannot be found\n");
+    assert_eq!(upstream_errors(&gate, "resolve").await, 1.0);
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_nonsense() {
+    let gate = Gate::start().await;
+    let mut errors = 0.0;
+    for bytes in [
+        "",
+        "nonsense\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Le",
+        "HTTP/1.1 abc OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        "HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\nhello",
+    ] {
+        gate.upstream.script(move |_| vec![Step::Send(bytes.into()), Step::Close]);
+        let answer = gate.ask(text("PUT / HTTP/1.1\nHost: h\nContent-Length: 1", "x")).await;
+        assert_eq!(answer.status(), 502, "{bytes:?}");
+        assert_eq!(answer.body_text(), "the server behind this gateway broke off its answer\n", "{bytes:?}");
+        errors += 1.0;
+        assert_eq!(upstream_errors(&gate, "broken").await, errors, "{bytes:?}");
+    }
+}
+
+/// A client must not take half an answer for a whole one.
+#[tokio::test]
+async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
+    let gate = Gate::start().await;
+    for (head, body, last) in [
+        ("Content-Length: 10", "hello", &b"hello"[..]),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\n", b"hello\r\n"),
+        ("Transfer-Encoding: chunked", "5\r\nhello\r\nnonsense\r\n", b"hello\r\n"),
+    ] {
+        let bytes = text(&format!("HTTP/1.1 200 OK\n{head}"), body);
+        gate.upstream.script(move |_| vec![Step::Send(bytes.clone()), Step::Close]);
+        let mut client = gate.client().await;
+        client.send(get("/")).await;
+        assert_eq!(client.head_only().await.status(), 200);
+        let rest = client.rest().await;
+        assert!(rest.ends_with(last), "{head}: {:?}", String::from_utf8_lossy(&rest));
+    }
+    assert_eq!(upstream_errors(&gate, "broken").await, 3.0);
+}
+
+#[tokio::test]
+async fn an_answer_may_come_before_the_request_is_sent() {
+    let mut raw = Upstream::by_hand().await;
+    let gate = Gate::with(|config| config.upstream.address = raw.address()).await;
+    let mut client = gate.client().await;
+    client.send(text("PUT / HTTP/1.1\nHost: h\nContent-Length: 100000", "only the start")).await;
+    let mut server = raw.accept().await;
+    server.read_to(b"start").await;
+    server.send(text("HTTP/1.1 413 Too Large\nContent-Length: 3\nConnection: close", "no!")).await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status(), answer.body_text().as_str()), (413, "no!"));
+}
+
+/// NTLM authenticates a connection: whoever is sent on it is taken for the one who logged in.
+#[tokio::test]
+async fn a_connection_that_is_authenticated_belongs_to_one_client() {
+    let mut raw = Upstream::by_hand().await;
+    let gate = Gate::with(|config| config.upstream.address = raw.address()).await;
+    tokio::spawn(async move {
+        for number in 0.. {
+            let mut server = raw.accept().await;
+            tokio::spawn(async move {
+                while server.request().await.is_some() {
+                    server.send(text("HTTP/1.1 200 OK\nContent-Length: 1", &number.to_string())).await;
+                }
+            });
+        }
+    });
+    let with =
+        |scheme: &str| text(&format!("GET / HTTP/1.1\nHost: h\nAuthorization: {scheme} TlRMTVNTUAAB"), "");
+    let (mut kari, mut alan, mut eve) = (gate.client().await, gate.client().await, gate.client().await);
+    let mut seen = Vec::new();
+    for round in 0..3 {
+        // The first request says so; the later ones rely on the connection.
+        for (client, scheme) in [(&mut kari, "NTLM"), (&mut alan, "negotiate")] {
+            client.send(if round == 0 { with(scheme) } else { get("/") }).await;
+            seen.push(client.answer().await.body_text());
+        }
+        eve.send(get("/")).await;
+        seen.push(eve.answer().await.body_text());
+    }
+    assert_eq!(seen, ["0", "1", "2", "0", "1", "2", "0", "1", "2"]);
+    drop((kari, alan));
+    let mut next = gate.client().await;
+    next.send(get("/")).await;
+    assert_eq!(next.answer().await.body_text(), "2", "what was theirs is nobody's");
+}
