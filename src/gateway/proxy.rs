@@ -182,7 +182,7 @@ fn classify(error: &Error) -> UpstreamError {
 fn causes(error: &Error) -> impl Iterator<Item = &Error> {
     std::iter::successors(Some(error), |error| {
         let cause: &(dyn StdError + 'static) = &**error.cause.as_ref()?;
-        cause.downcast_ref::<Error>().or_else(|| cause.downcast_ref::<Box<Error>>().map(|error| &**error))
+        cause.downcast_ref::<Box<Error>>().map(|error| &**error)
     })
 }
 
@@ -209,4 +209,29 @@ async fn respond(session: &mut Session, status: u16, text: &'static str) {
         session.write_response_body(Some(body.into()), true).await
     }
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_found_below_what_it_means() {
+        let wrapped = |inner: ErrorType| {
+            let inner = Error::because(ErrorType::InternalError, "in between", Error::new(inner));
+            classify(&Error::because(ErrorType::HTTPStatus(502), "outermost", inner))
+        };
+        for (error, failure) in [
+            (ErrorType::ConnectTimedout, UpstreamError::TimedOut),
+            (ErrorType::ReadTimedout, UpstreamError::TimedOut),
+            (ErrorType::WriteTimedout, UpstreamError::TimedOut),
+            (ErrorType::ConnectRefused, UpstreamError::Connect),
+            (ErrorType::ConnectNoRoute, UpstreamError::Connect),
+            (ErrorType::ConnectionClosed, UpstreamError::Broken),
+            (ErrorType::InvalidHTTPHeader, UpstreamError::Broken),
+        ] {
+            assert_eq!(classify(&Error::new(error.clone())), failure, "{error:?}");
+            assert_eq!(wrapped(error.clone()), failure, "{error:?}, wrapped");
+        }
+    }
 }

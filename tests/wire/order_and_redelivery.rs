@@ -94,7 +94,7 @@ async fn ids_grow_from_one_life_of_the_gateway_to_the_next() {
     gate.deliver(&login, "2").await;
     let drained = gate.poll(&login, "").await.number("last-event-id").unwrap();
     assert!(drained > before);
-    let gate = Gate::before(gate.stop().await, |_| {}).await;
+    let gate = Gate::before(gate.stop().await, |_| {});
     let login = gate.login("kari").await;
     gate.deliver(&login, "3").await;
     assert!(gate.poll(&login, "").await.number("last-event-id").unwrap() > drained);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pollgate::clock;
 use pollgate::mailbox::Bound;
 
-use crate::support::{Gate, Socket, bodies, life_times, poll, rvp, text};
+use crate::support::{Gate, Socket, bodies, life_times, poll, rvp, text, until};
 
 /// A poll by node and ids, as Exchange's clients do it.
 fn by_id(name: &str, ids: &str) -> Vec<u8> {
@@ -300,11 +300,8 @@ async fn a_message_whose_time_is_over_is_a_gap() {
     let gate = Gate::with(|config| config.polling.limits.life_time = life_times(1, 1, 1)).await;
     let login = gate.login("kari").await;
     gate.deliver(&login, "short-lived").await;
-    let mut expired = 0.0;
-    while expired < 1.0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-        expired = gate.metric("pollgate_messages_dropped_total{reason=\"expired\"}").await;
-    }
+    until("an empty mailbox", || gate.gateway().store.totals().messages == 0).await;
+    assert_eq!(gate.metric("pollgate_messages_dropped_total{reason=\"expired\"}").await, 1.0);
     let answer = gate.poll(&login, "").await;
     assert_eq!((answer.status(), answer.number("poll-dropped")), (204, Some(1)));
 }

@@ -206,16 +206,21 @@ async fn interim_answers_pass_before_the_final_one() {
     assert_eq!(client.answer().await.body_text(), "ok");
 }
 
+/// Neither grants an interim answer a subscription, nor does it refuse one.
 #[tokio::test]
-async fn an_interim_answer_grants_no_subscription() {
+async fn an_interim_answer_decides_nothing() {
     let gate = Gate::start().await;
-    let refused = text("HTTP/1.1 403 Forbidden\nContent-Length: 0", "");
-    gate.upstream.answers([text("HTTP/1.1 102 Processing", ""), refused].concat());
-    let mut client = gate.client().await;
-    client.send(rvp::login("kari", "http://10.1.2.3:1234")).await;
-    assert_eq!(client.head_only().await.status(), 102);
-    assert_eq!(client.answer().await.status(), 403);
-    gate.mailboxes(0).await;
+    for (status, mailboxes) in [("403 Forbidden", 0), ("200 Successful", 1)] {
+        let last = text(&format!("HTTP/1.1 {status}\nSubscription-Id: 7\nContent-Length: 0"), "");
+        gate.upstream.answers([text("HTTP/1.1 102 Processing", ""), last].concat());
+        let mut client = gate.client().await;
+        client.send(rvp::login("kari", "http://10.1.2.3:1234")).await;
+        let interim = client.head_only().await;
+        assert_eq!((interim.status(), interim.field("content-location")), (102, None));
+        let answer = client.answer().await;
+        assert_eq!(answer.field("content-location").is_some(), mailboxes == 1, "{}", answer.raw_text());
+        gate.mailboxes(mailboxes).await;
+    }
 }
 
 /// A client that asks before it sends its body gets on, whether the upstream answers that or not.

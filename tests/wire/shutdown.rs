@@ -84,6 +84,7 @@ async fn what_is_on_its_way_is_finished_when_the_gateway_stops() {
     }
     callback.send("y").await;
     assert_eq!(callback.answer().await.status(), 412);
+    assert!(!stopped.is_finished(), "somebody still waits for an answer");
     go.notify_one();
     assert_eq!(client.answer().await.body_text(), "finished");
     client.is_closed().await;

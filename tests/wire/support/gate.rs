@@ -40,10 +40,11 @@ impl Gate {
 
     /// A gateway with changed settings. Polls are held for up to an hour: no test waits for that.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        Self::before(Upstream::start().await, change).await
+        Self::before(Upstream::start().await, change)
     }
 
-    pub async fn before(upstream: Upstream, change: impl FnOnce(&mut Config)) -> Self {
+    /// A gateway before this upstream. Must be called within a runtime.
+    pub fn before(upstream: Upstream, change: impl FnOnce(&mut Config)) -> Self {
         let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
         let mut config = Config::default();
         config.listen.public = vec![any];
