@@ -192,7 +192,8 @@ fn naive(head: &[u8]) -> Option<(String, String, Vec<(String, Vec<u8>)>)> {
     let mut fields = Vec::new();
     for line in &lines[1..] {
         let at = line.iter().position(|b| *b == b':')?;
-        let value = line[at + 1..].trim_ascii();
+        let value = String::from_utf8(line[at + 1..].to_vec()).ok()?;
+        let value = value.trim_matches([' ', '\t']).as_bytes();
         if value.iter().any(|b| (*b < 0x20 && *b != b'\t') || *b == 0x7f) {
             return None;
         }

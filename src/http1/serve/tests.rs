@@ -126,6 +126,6 @@ async fn who_does_not_take_the_answer_is_given_up() {
     });
     let request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
     client.write_all(request).await.unwrap();
-    serving.await.unwrap();
+    tokio::time::timeout(Duration::from_secs(60), serving).await.expect("to be given up").unwrap();
     drop(client);
 }
