@@ -4,6 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 
 fn pollgate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
@@ -29,11 +30,18 @@ struct Gateway {
     process: Child,
     /// What it logged when it began to serve.
     serving: serde_json::Value,
+    /// Everything else that it logs, when it has ended.
+    log: Option<JoinHandle<Vec<String>>>,
 }
 
 impl Gateway {
     fn start(upstream: &str) -> Self {
+        Self::start_with(upstream, &[])
+    }
+
+    fn start_with(upstream: &str, arguments: &[&str]) -> Self {
         let mut process = pollgate(&["serve", "--upstream", upstream, "--log-format", "json"])
+            .args(arguments)
             .args(["--public", "127.0.0.1:0", "--callback", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .stderr(Stdio::piped())
             .spawn()
@@ -45,8 +53,16 @@ impl Gateway {
                 line["public"].is_string().then_some(line)
             })
             .expect("a gateway that serves");
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, serving }
+        let log = Some(std::thread::spawn(move || lines.collect()));
+        Self { process, serving, log }
+    }
+
+    /// Stops it as an operator would; the log.
+    fn stop(mut self) -> Vec<String> {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.process.wait().unwrap().success());
+        self.log.take().unwrap().join().unwrap()
     }
 
     fn address(&self, listener: &str) -> &str {
@@ -199,7 +215,7 @@ fn the_demo_ends_well() {
 #[test]
 fn a_gateway_is_asked_for_its_health_and_stops_when_told() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut gateway = Gateway::start(&upstream.local_addr().unwrap().to_string());
+    let gateway = Gateway::start(&upstream.local_addr().unwrap().to_string());
     let admin = gateway.address("admin").to_owned();
     for (arguments, said, expected) in [
         (&["healthcheck"][..], "ok", 0),
@@ -214,9 +230,7 @@ fn a_gateway_is_asked_for_its_health_and_stops_when_told() {
     let output = run(&["healthcheck", "--ready", "--admin", &admin]);
     assert!(code(&output) == 1 && text(&output.stdout).contains("failed  upstream"));
 
-    let pid = gateway.process.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    assert!(gateway.process.wait().unwrap().success());
+    gateway.stop();
     let output = run(&["healthcheck", "--admin", &admin]);
     assert_eq!(code(&output), 1);
     assert!(text(&output.stderr).contains("cannot connect"), "{}", text(&output.stderr));
@@ -235,4 +249,74 @@ fn the_callback_address_that_the_upstream_is_given_is_the_listeners() {
         .find_map(|line| line.strip_prefix("Call-Back: ").map(str::to_owned))
         .unwrap();
     assert!(callback.starts_with(&format!("http://{}/", gateway.address("callback"))), "{callback}");
+}
+
+/// Sends a request on a connection of its own; the answer, until the connection ends.
+fn ask(address: &str, request: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn field<'a>(message: &'a str, name: &str) -> &'a str {
+    message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap()
+}
+
+#[test]
+fn the_log_follows_a_callback_and_tells_no_secret() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = upstream.local_addr().unwrap().to_string();
+    let gateway = Gateway::start_with(&address, &["--log-level", "trace"]);
+    let granted = std::thread::spawn(move || {
+        let (mut server, _) = upstream.accept().unwrap();
+        let mut request = [0; 2048];
+        let length = server.read(&mut request).unwrap();
+        let answer = "HTTP/1.1 200 OK\r\nSubscription-Id: id-98210\r\nContent-Length: 0\r\n\r\n";
+        server.write_all(answer.as_bytes()).unwrap();
+        field(std::str::from_utf8(&request[..length]).unwrap(), "Call-Back").to_owned()
+    });
+    let subscribe = "SUBSCRIBE /people/kari HTTP/1.1\r\nHost: h\r\nCall-Back: http://10.1.2.3:4\r\n\
+                     Authorization: Basic c2VjcmV0\r\nConnection: close\r\n\r\n";
+    let answer = ask(gateway.address("public"), subscribe);
+    let poll_path = field(&answer, "Content-Location").strip_prefix("http://h").unwrap();
+    let callback = granted.join().unwrap();
+    let token = callback.rsplit('/').next().unwrap();
+    let body = "confidential words";
+    let notify = format!(
+        "NOTIFY /{token} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    assert!(ask(gateway.address("callback"), &notify).starts_with("HTTP/1.1 200 Successful\r\n"));
+    let poll = |more: &str| {
+        let request = format!(
+            "GET {poll_path} HTTP/1.1\r\nHost: h\r\nPrefer: wait=0\r\nConnection: close\r\n{more}\r\n"
+        );
+        ask(gateway.address("public"), &request)
+    };
+    let answer = poll("");
+    assert!(answer.contains(body));
+    let event = field(&answer, "Last-Event-ID").to_owned();
+    poll(&format!("Last-Event-ID: {event}\r\n"));
+    // Refusals are logged too.
+    ask(gateway.address("callback"), &notify.replace(token, "0123456789abcdef0123456789abcdef"));
+    ask(gateway.address("public"), &subscribe.replace("http://10", "ftp://user:hunter2@10"));
+    let secrets = [token.to_owned(), poll_path.rsplit('/').next().unwrap().to_owned()];
+
+    let log = gateway.stop();
+    let said = |message: &str| {
+        let found = log.iter().find(|line| line.contains(message));
+        found.unwrap_or_else(|| panic!("{message}: {log:#?}"))
+    };
+    for message in ["callback buffered", "message handed out", "messages acknowledged"] {
+        assert!(said(message).contains(&event), "{}", said(message));
+    }
+    said("callback refused");
+    said("subscription refused");
+    for secret in
+        secrets.iter().map(String::as_str).chain(["confidential", "c2VjcmV0", "id-98210", "hunter2"])
+    {
+        assert!(!log.iter().any(|line| line.contains(secret)), "{secret}: {log:#?}");
+    }
 }
