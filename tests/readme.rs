@@ -1,5 +1,4 @@
 //! What the README says of metrics and settings is what there is.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::collections::BTreeSet;
 

@@ -168,8 +168,11 @@ fn answers_are_read() {
     }
 }
 
+/// Method, target, and fields.
+type Parts = (String, String, Vec<(String, Vec<u8>)>);
+
 /// A reading of RFC 9112 §2.1–§5 for whole heads with origin-form targets, without a care for speed.
-fn naive(head: &[u8]) -> Option<(String, String, Vec<(String, Vec<u8>)>)> {
+fn naive(head: &[u8]) -> Option<Parts> {
     let token = |s: &[u8]| {
         let is = |b: &u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(b);
         (!s.is_empty() && s.iter().all(is)).then(|| String::from_utf8(s.to_vec()).unwrap())
