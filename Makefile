@@ -3,7 +3,7 @@
 .PHONY: demo test bench build release fmt check doc setup
 
 # Tests run in parallel with cargo-nextest where it is installed, and with cargo's own runner elsewhere.
-RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run --no-fail-fast || echo test --quiet)
+RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run --no-fail-fast --status-level slow || echo test --quiet)
 
 ## Build the release binary, and see a callback-only server reach a client that can only poll.
 demo: release
