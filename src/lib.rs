@@ -15,7 +15,9 @@
 //! - [`telemetry`]: the metrics and the logs.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics and health, for operators.
+//! - [`agent`]: the client's side of the wire; [`auth`]: who somebody is.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
+//! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
 //! - [`cli`]: the command line, a file per subcommand.
 //!
 //! Beside them, [`clock`] is the one place that reads clocks.
@@ -35,10 +37,13 @@
 //!   no metric and no log line has a client's id, body or credential in it.
 
 pub mod admin;
+pub mod agent;
 pub mod app;
+pub mod auth;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
 pub mod dialect;
 pub mod gateway;
 pub mod http1;

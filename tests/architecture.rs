@@ -16,6 +16,9 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
     ("gateway", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("admin", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
+    ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
+    ("auth", &[]),
+    ("agent", &["auth", "http1"]),
     ("app", EVERYONE),
     ("cli", EVERYONE),
     ("lib", EVERYONE),
@@ -24,10 +27,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 const EVERYONE: &[&str] = &[
     "admin",
+    "agent",
+    "auth",
     "app",
     "cli",
     "clock",
     "config",
+    "demo",
     "dialect",
     "gateway",
     "http1",
@@ -41,8 +47,8 @@ const ONLY: &[(&str, &[&str])] = &[
     ("pingora", &["gateway"]),
     ("clap", &["cli", "main"]),
     ("prometheus", &["telemetry"]),
-    ("anyhow", &["app", "cli"]),
-    ("rand", &["gateway"]),
+    ("anyhow", &["app", "cli", "demo"]),
+    ("rand", &["gateway", "agent"]),
 ];
 
 /// What the core must not name at all.

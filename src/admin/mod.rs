@@ -34,8 +34,7 @@ impl Service for Admin {
             _ => return Response::text(404, "there is /metrics, /healthz and /readyz"),
         };
         match head.method.as_str() {
-            "GET" => answer,
-            "HEAD" => Response { body: Default::default(), ..answer },
+            "GET" | "HEAD" => answer,
             _ => Response::text(405, "this is only for reading").with("Allow", "GET, HEAD"),
         }
     }

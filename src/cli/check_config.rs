@@ -1,12 +1,11 @@
 //! `pollgate check-config`: says everything that is wrong with the configuration.
-#![expect(clippy::print_stdout, reason = "data goes to stdout")]
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
 
-use super::{BAD_USAGE, Global};
+use super::{BAD_USAGE, Global, output};
 use crate::config::{self, Overrides};
 
 #[derive(Debug, Args)]
@@ -20,18 +19,17 @@ pub(super) fn run(global: &Global, args: &CheckConfigArgs) -> anyhow::Result<Exi
     let variable = std::env::var("POLLGATE_CONFIG").ok();
     let file = config::locate(global.config.as_deref(), variable.as_deref());
     let name = file.map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
-    match global.load(Overrides::default()) {
-        Ok(_) if args.json => println!("{}", json!({ "valid": true, "file": name, "problems": [] })),
-        Ok(_) => println!("{name}: the configuration is valid"),
-        Err(error) => {
-            if args.json {
-                let problems: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
-                println!("{}", json!({ "valid": false, "file": name, "problems": problems }));
-            } else {
-                eprintln!("{error}");
-            }
-            return Ok(ExitCode::from(BAD_USAGE));
+    let problems = global.load(Overrides::default()).err();
+    match (&problems, args.json) {
+        (None, false) => _ = output::print(format_args!("{name}: the configuration is valid\n"))?,
+        (Some(error), false) => eprintln!("{error}"),
+        (_, true) => {
+            let all = problems.iter().flat_map(|error| error.problems()).map(ToString::to_string);
+            let all: Vec<String> = all.collect();
+            let valid = problems.is_none();
+            let report = json!({ "valid": valid, "file": name, "problems": all });
+            output::print(format_args!("{report}\n"))?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if problems.is_none() { ExitCode::SUCCESS } else { ExitCode::from(BAD_USAGE) })
 }

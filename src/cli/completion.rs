@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use super::Cli;
+use super::{Cli, output};
 
 #[derive(Debug, Args)]
 pub(super) struct CompletionArgs {
@@ -14,6 +14,8 @@ pub(super) struct CompletionArgs {
 }
 
 pub(super) fn run(args: &CompletionArgs) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(args.shell, &mut Cli::command(), "pollgate", &mut std::io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "pollgate", &mut script);
+    output::print(String::from_utf8_lossy(&script))?;
     Ok(ExitCode::SUCCESS)
 }

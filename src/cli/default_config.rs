@@ -1,11 +1,11 @@
 //! `pollgate default-config`: the commented sample.
-#![expect(clippy::print_stdout, reason = "data goes to stdout")]
 
 use std::process::ExitCode;
 
+use super::output;
 use crate::config::SAMPLE;
 
 pub(super) fn run() -> anyhow::Result<ExitCode> {
-    print!("{SAMPLE}");
+    output::print(SAMPLE)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,4 @@
 //! `pollgate healthcheck`: for containers and scripts; exit 0 if the gateway says that it is well.
-#![expect(clippy::print_stdout, reason = "data goes to stdout")]
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,7 +7,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::json;
 
-use super::{Global, block_on};
+use super::{Global, block_on, output};
 use crate::config::{Overrides, reachable};
 use crate::http1::client::{Call, call, connect};
 
@@ -42,9 +41,10 @@ pub(super) fn run(global: &Global, args: &HealthcheckArgs) -> anyhow::Result<Exi
     let well = answer.head.status == 200;
     let text = String::from_utf8_lossy(&answer.body);
     if args.json {
-        println!("{}", json!({ "well": well, "status": answer.head.status, "text": text.trim_end() }));
+        let report = json!({ "well": well, "status": answer.head.status, "text": text.trim_end() });
+        output::print(format_args!("{report}\n"))?;
     } else {
-        print!("{text}");
+        output::print(text)?;
     }
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

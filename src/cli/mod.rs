@@ -6,7 +6,10 @@
 mod check_config;
 mod completion;
 mod default_config;
+mod demo;
 mod healthcheck;
+mod output;
+mod poll;
 mod serve;
 mod version;
 
@@ -24,14 +27,15 @@ const BAD_USAGE: u8 = 2;
 #[derive(Debug, Parser)]
 #[command(name = "pollgate", version, disable_help_subcommand = true, arg_required_else_help = true)]
 pub struct Cli {
-    #[command(flatten)]
-    global: Global,
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    global: Global,
 }
 
 /// What every subcommand understands.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Configuration and log")]
 struct Global {
     /// The configuration file [default: /etc/pollgate/pollgate.toml if it exists, else built-in defaults]
     #[arg(short, long, global = true, value_name = "FILE")]
@@ -48,6 +52,8 @@ struct Global {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
+    Demo(demo::DemoArgs),
+    Poll(poll::PollArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -66,6 +72,8 @@ impl Cli {
         let global = self.global;
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
+            Command::Demo(args) => demo::run(&args),
+            Command::Poll(args) => poll::run(args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),

@@ -1,10 +1,11 @@
 //! `pollgate version`.
-#![expect(clippy::print_stdout, reason = "data goes to stdout")]
 
 use std::process::ExitCode;
 
 use clap::Args;
 use serde_json::json;
+
+use super::output;
 
 #[derive(Debug, Args)]
 pub(super) struct VersionArgs {
@@ -16,9 +17,9 @@ pub(super) struct VersionArgs {
 pub(super) fn run(args: &VersionArgs) -> anyhow::Result<ExitCode> {
     let version = env!("CARGO_PKG_VERSION");
     if args.json {
-        println!("{}", json!({ "name": "pollgate", "version": version }));
+        output::print(format_args!("{}\n", json!({ "name": "pollgate", "version": version })))?;
     } else {
-        println!("pollgate {version}");
+        output::print(format_args!("pollgate {version}\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -8,12 +8,16 @@ const PREFIX: &str = "POLLGATE_";
 /// Names the configuration file; everything else with our prefix is a setting.
 pub(super) const CONFIG_VARIABLE: &str = "POLLGATE_CONFIG";
 
+/// A client's password, for `pollgate poll`; not a setting either.
+pub const PASSWORD_VARIABLE: &str = "POLLGATE_PASSWORD";
+
 /// The variables that should be settings, by name.
 pub(super) fn settings(environment: impl IntoIterator<Item = (String, String)>) -> BTreeMap<String, String> {
     environment
         .into_iter()
         .filter(|(name, value)| {
-            name.starts_with(PREFIX) && name != CONFIG_VARIABLE && !is_service_link(name, value)
+            let ours = name.starts_with(PREFIX) && name != CONFIG_VARIABLE && name != PASSWORD_VARIABLE;
+            ours && !is_service_link(name, value)
         })
         .collect()
 }

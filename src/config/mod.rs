@@ -39,6 +39,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use address::reachable;
+pub use env::PASSWORD_VARIABLE;
 pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};

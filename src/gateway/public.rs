@@ -14,15 +14,14 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
 use super::{Gateway, poll, subscribe};
 use crate::clock;
 use crate::http1::{
-    Connection, Framing, HeadError, HeadLimits, Headers, RequestHead, Response, ServeLimits, Times, Version,
-    answer_to_bad_head, read_body, refuse,
+    Connection, Framing, HeadError, HeadLimits, Headers, Reply, RequestHead, Response, ServeLimits, Times,
+    Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 
@@ -75,7 +74,7 @@ impl Public {
                 }
             };
             let next = if poll::is_poll(&head) {
-                self.poll(connection, &head, peer).await
+                self.poll(connection, head, peer).await
             } else {
                 if own_connection.is_none() && needs_own_connection(&head) {
                     own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
@@ -93,40 +92,38 @@ impl Public {
     async fn poll(
         &self,
         mut connection: Connection<TcpStream>,
-        head: &RequestHead,
+        head: RequestHead,
         peer: SocketAddr,
     ) -> Option<Connection<TcpStream>> {
-        let (version, times) = (head.version, LIMITS.times);
-        if let Err(answer) = read_body(&mut connection, head, LIMITS).await {
-            refuse(connection, version, answer, times).await;
+        let times = LIMITS.times;
+        let mut reply = Reply::to(&head);
+        if let Err(answer) = read_body(&mut connection, &head, LIMITS).await {
+            refuse(connection, reply.version, answer, times).await;
             return None;
         }
-        let mut keep_alive = head.keep_alive();
-        let answer = match poll::read(head, peer.ip().to_canonical()) {
+        let request = poll::read(&head, peer.ip().to_canonical());
+        // A poll may wait for long, and needs no head for that.
+        drop(head);
+        let answer = match request {
             Err(response) => poll::Answer::refused(&self.gateway, response),
             Ok(request) => poll::answer(&self.gateway, request, connection.closed()).await?,
         };
-        keep_alive &= !self.gateway.stop.is_cancelled();
+        reply.keep_alive &= !self.gateway.stop.is_cancelled();
         match answer {
             poll::Answer::Whole(response, receipt) => {
-                let response = if head.method == "HEAD" {
-                    Response { body: Bytes::new(), ..response }
-                } else {
-                    response
-                };
-                let written = connection.answer(&response, version, keep_alive, times).await;
+                let written = connection.answer(&response, reply, times).await;
                 if let Some(receipt) = receipt {
                     receipt.settle(outcome(&written)).await;
                 }
                 written.ok()?;
             }
             poll::Answer::Stream(response, events) => {
-                let head = response.stream_head(version, keep_alive, clock::wall());
-                keep_alive &= version == Version::Http11;
-                stream(&mut connection, head, *events, version, times).await.ok()?;
+                let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
+                reply.keep_alive &= reply.version == Version::Http11;
+                stream(&mut connection, head, *events, reply.version, times).await.ok()?;
             }
         }
-        if keep_alive {
+        if reply.keep_alive {
             return Some(connection);
         }
         connection.close().await;
@@ -186,10 +183,6 @@ fn needs_own_connection(head: &RequestHead) -> bool {
 /// The head, with the authority of an absolute-form target in the place of a `Host` that says otherwise
 /// (RFC 9112 §3.2.2).
 fn with_one_authority(head: RequestHead) -> Result<RequestHead, HeadError> {
-    let absolute = head.target.contains("://") && !head.target.starts_with('/');
-    if !absolute && !head.target.starts_with('/') && (&*head.method, &*head.target) != ("OPTIONS", "*") {
-        return Err(HeadError::Malformed("the request target"));
-    }
     if head.fields.text("host").unwrap_or_default() == head.authority() {
         return Ok(head);
     }
@@ -217,8 +210,7 @@ async fn stream(
             start.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         }
         let piece = if chunked { [&piece[..], b"\r\n"].concat().into() } else { piece };
-        let written = timeout(times.write, connection.write(start.into(), piece)).await;
-        let written = written.unwrap_or_else(|elapsed| Err(elapsed.into()));
+        let written = connection.write_within(start.into(), piece, times).await;
         if let Some(receipt) = receipt {
             receipt.settle(outcome(&written)).await;
         }
@@ -228,7 +220,7 @@ async fn stream(
         }
     }
     if chunked {
-        timeout(times.write, connection.write(Bytes::from_static(b"0\r\n\r\n"), Bytes::new())).await??;
+        connection.write_within(Bytes::from_static(b"0\r\n\r\n"), Bytes::new(), times).await?;
     }
     Ok(())
 }

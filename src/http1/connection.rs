@@ -78,26 +78,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Ok(read) => read?,
             };
         }
-        let head = self.read_head(|input| {
-            // A robust server ignores an empty line before the request line (RFC 9112 §2.2).
-            let blank = input.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count().min(2);
-            let parsed = RequestHead::parse(&input[blank..], limits)?;
-            Ok(parsed.map(|(head, length)| (head, blank + length)))
-        });
+        let head = self.read_head(limits, |input| RequestHead::parse(input, limits));
         timeout(within, head).await.map_err(|_| ReadHeadError::TimedOut)?.map(Some)
     }
 
     /// The head of an answer.
     pub async fn read_response_head(&mut self, limits: HeadLimits) -> Result<ResponseHead, ReadHeadError> {
-        self.read_head(|input| ResponseHead::parse(input, limits)).await
+        self.read_head(limits, |input| ResponseHead::parse(input, limits)).await
     }
 
+    /// Parses when a line has ended, and not with each piece: a head that comes byte by byte costs as many
+    /// looks as it has lines.
     async fn read_head<H>(
         &mut self,
+        limits: HeadLimits,
         parse: impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
     ) -> Result<H, ReadHeadError> {
+        let mut seen = 0;
         loop {
-            if let Some((head, length)) = parse(&self.input)? {
+            let a_line_ended = memchr::memchr(b'\n', &self.input[seen..]).is_some();
+            seen = self.input.len();
+            if (a_line_ended || seen >= limits.bytes)
+                && let Some((head, length)) = parse(&self.input)?
+            {
                 self.consume(length);
                 return Ok(head);
             }
@@ -212,3 +215,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = timeout(LINGER, drain).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! Heads of requests and responses.
 //!
 //! Parsed strictly: what two implementations could read in two ways is refused, so that one request of
-//! a client is one request of the upstream. A lone LF is taken as the end of a line (RFC 9112 §2.2
-//! allows it, and clients of the time send it).
+//! a client is one request of the upstream. That goes further than RFC 9112 asks: lines end with CRLF and
+//! nothing else, nothing stands before the request line, and a `Host` is never empty.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -92,15 +92,15 @@ impl RequestHead {
             Err(error) => return Err(HeadError::Malformed(describe(error))),
         };
         let malformed = |what| HeadError::Malformed(what);
+        check_lines(&input[..length])?;
         let version = version(request.version)?;
         let method = request.method.ok_or(malformed("no method"))?.to_owned();
         let target = request.path.ok_or(malformed("no request target"))?.to_owned();
-        if !target.bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(malformed("the request target holds what must be percent-encoded"));
-        }
+        check_target(&method, &target)?;
         let raw = Bytes::copy_from_slice(&input[..length]);
         let fields = Fields::new(raw, input, request.headers);
         check_host(&fields, version)?;
+        check_connection(&fields)?;
         let framing = Framing::of_request(&fields, version)?;
         Ok(Some((Self { method, target, version, fields, framing }, length)))
     }
@@ -181,6 +181,7 @@ impl ResponseHead {
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
             Err(error) => return Err(HeadError::Malformed(describe(error))),
         };
+        check_lines(&input[..length])?;
         let raw = Bytes::copy_from_slice(&input[..length]);
         Ok(Some((
             Self {
@@ -207,14 +208,57 @@ fn version(minor: Option<u8>) -> Result<Version, HeadError> {
     }
 }
 
+/// RFC 9112 §2.2: a lone CR or LF is a line end to some and not to others.
+fn check_lines(head: &[u8]) -> Result<(), HeadError> {
+    if head.starts_with(b"\r") || head.starts_with(b"\n") {
+        return Err(HeadError::Malformed("an empty line before the start line"));
+    }
+    let lone = memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r');
+    if lone { Err(HeadError::Malformed("a line that does not end with CRLF")) } else { Ok(()) }
+}
+
+/// RFC 9112 §3.2: origin-form, absolute-form of `http`, or `*` for OPTIONS. Nothing here is a tunnel, so there
+/// is no authority-form. An encoded NUL ends the path for some servers and not for others; an encoded space
+/// is part of many a folder's name, and passes.
+fn check_target(method: &str, target: &str) -> Result<(), HeadError> {
+    let malformed = |what| Err(HeadError::Malformed(what));
+    if !target.bytes().all(|b| b.is_ascii_graphic()) {
+        return malformed("the request target holds what must be percent-encoded");
+    }
+    if target.contains("%00") || target.contains('#') {
+        return malformed("the request target");
+    }
+    let absolute = || {
+        let (scheme, rest) = target.split_once("://").unwrap_or_default();
+        scheme.eq_ignore_ascii_case("http") && !rest.is_empty() && !rest.starts_with(['/', '?'])
+    };
+    if target.starts_with('/') || (method == "OPTIONS" && target == "*") || absolute() {
+        Ok(())
+    } else {
+        malformed("the request target")
+    }
+}
+
+/// RFC 9112 §3.2: exactly one `Host`; only HTTP/1.0 may do without.
 fn check_host(fields: &Fields, version: Version) -> Result<(), HeadError> {
     let mut hosts = fields.values("host");
-    let valid = |host: &[u8]| !host.iter().any(|b| b.is_ascii_whitespace() || b",/@?#\\".contains(b));
+    let is_part = |b: &u8| b.is_ascii_alphanumeric() || b"-._~!$&'()*+;=:[]%".contains(b);
+    let valid = |host: &[u8]| !host.is_empty() && host.iter().all(is_part);
     match (hosts.next(), hosts.next()) {
         (Some(host), None) if valid(host) => Ok(()),
         (None, None) if version == Version::Http10 => Ok(()),
         _ => Err(HeadError::Host),
     }
+}
+
+/// RFC 9110 §7.6.1: what `Connection` names is taken out on the way. It must not name what tells where the
+/// message ends or whom it is for.
+fn check_connection(fields: &Fields) -> Result<(), HeadError> {
+    const NEEDED: [&str; 3] = ["content-length", "host", "transfer-encoding"];
+    if fields.list("connection").any(|option| NEEDED.iter().any(|name| option.eq_ignore_ascii_case(name))) {
+        return Err(HeadError::Malformed("Connection names a field that must not be taken out"));
+    }
+    Ok(())
 }
 
 fn keep_alive(fields: &Fields, version: Version) -> bool {
@@ -236,3 +280,6 @@ fn describe(error: httparse::Error) -> &'static str {
         httparse::Error::Version => "the version",
     }
 }
+
+#[cfg(test)]
+mod tests;

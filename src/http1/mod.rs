@@ -29,4 +29,4 @@ pub use connection::{Connection, ReadHeadError};
 pub use fields::{Fields, Headers};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
 pub use response::{Response, reason_phrase};
-pub use serve::{Request, ServeLimits, Service, Times, answer_to_bad_head, read_body, refuse, serve};
+pub use serve::{Reply, Request, ServeLimits, Service, Times, answer_to_bad_head, read_body, refuse, serve};

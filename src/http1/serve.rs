@@ -48,7 +48,8 @@ pub struct Times {
     pub head: Duration,
     /// For the whole body.
     pub body: Duration,
-    /// For the peer to take the whole answer.
+    /// For the peer to take the answer, beside a millisecond for each of its bytes: a modem's pace is
+    /// patience enough.
     pub write: Duration,
 }
 
@@ -71,6 +72,24 @@ pub struct ServeLimits {
     pub body: usize,
     /// Its time.
     pub times: Times,
+}
+
+/// How a request wants its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Reply {
+    /// In which version.
+    pub version: Version,
+    /// Whether the connection is kept for a next request.
+    pub keep_alive: bool,
+    /// Whether the content is left out, as `HEAD` asks.
+    pub head_only: bool,
+}
+
+impl Reply {
+    /// How this request wants it.
+    pub fn to(head: &RequestHead) -> Self {
+        Self { version: head.version, keep_alive: head.keep_alive(), head_only: head.method == "HEAD" }
+    }
 }
 
 /// Serves one connection until either side is done with it.
@@ -102,7 +121,7 @@ pub async fn serve<S, V>(
         if let Err(answer) = service.admit(&head, peer) {
             return refuse(connection, version, answer, times).await;
         }
-        let keep_alive = head.keep_alive() && !stop.is_cancelled();
+        let mut reply = Reply::to(&head);
         let body = match read_body(&mut connection, &head, limits).await {
             Ok(body) => body,
             Err(answer) => {
@@ -111,10 +130,11 @@ pub async fn serve<S, V>(
             }
         };
         let answer = service.call(Request { head, body, peer }).await;
-        if connection.answer(&answer, version, keep_alive, times).await.is_err() {
+        reply.keep_alive &= !stop.is_cancelled();
+        if connection.answer(&answer, reply, times).await.is_err() {
             return;
         }
-        if !keep_alive {
+        if !reply.keep_alive {
             return connection.close().await;
         }
     }
@@ -158,15 +178,17 @@ fn is_100_continue(expectation: &str) -> bool {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes an answer, within the time that a peer has to take it.
-    pub async fn answer(
-        &mut self,
-        answer: &Response,
-        version: Version,
-        keep_alive: bool,
-        times: Times,
-    ) -> std::io::Result<()> {
-        let head = answer.head(version, keep_alive, clock::wall());
-        timeout(times.write, self.write(head, answer.body.clone())).await?
+    pub async fn answer(&mut self, answer: &Response, reply: Reply, times: Times) -> std::io::Result<()> {
+        let head = answer.head(reply.version, reply.keep_alive, clock::wall());
+        let content = !reply.head_only && answer.may_have_content();
+        let body = if content { answer.body.clone() } else { Bytes::new() };
+        self.write_within(head, body, times).await
+    }
+
+    /// Writes all of it, in this order, within the time that a peer has to take it.
+    pub async fn write_within(&mut self, head: Bytes, body: Bytes, times: Times) -> std::io::Result<()> {
+        let within = times.write + Duration::from_millis((head.len() + body.len()) as u64);
+        timeout(within, self.write(head, body)).await?
     }
 }
 
@@ -190,7 +212,11 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
     answer: Response,
     times: Times,
 ) {
-    if connection.answer(&answer, version, false, times).await.is_ok() {
+    let reply = Reply { version, keep_alive: false, head_only: false };
+    if connection.answer(&answer, reply, times).await.is_ok() {
         connection.close().await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -142,7 +142,8 @@ async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (P
         };
         if acknowledged > 0 {
             gateway.metrics.acknowledged(acknowledged);
-            tracing::debug!(%mailbox, acknowledged, "messages acknowledged");
+            let up_to = request.last_event_id.map(tracing::field::display);
+            tracing::debug!(%mailbox, acknowledged, up_to, "messages acknowledged");
         }
         turns.push((mailbox, turn, info.subscription.message_target().into()));
     }

@@ -31,6 +31,15 @@ impl Index {
         self.tokens.len() as u64
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+            && self.tokens.is_empty()
+            && self.poll_keys.is_empty()
+            && self.subscription_ids.is_empty()
+            && self.principals.is_empty()
+    }
+
     pub(super) fn insert(&mut self, slot: Arc<Slot>) {
         self.tokens.insert(slot.token, slot.id);
         self.poll_keys.insert(slot.poll_key, slot.id);

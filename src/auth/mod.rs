@@ -1,0 +1,3 @@
+//! Who somebody is: [`digest`].
+
+pub mod digest;

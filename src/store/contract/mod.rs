@@ -1,0 +1,60 @@
+//! What every store must do: one suite, run on all of them.
+//!
+//! [`store_contract!`] makes a test of each rule, for a store that `make(caps)` makes. A rule is a function
+//! of a [`Ground`]: a new store, with the steps that the rules have in common.
+
+pub(crate) mod caps;
+pub(crate) mod concurrent;
+pub(crate) mod ending;
+pub(crate) mod finding;
+mod ground;
+pub(crate) mod random;
+pub(crate) mod taking;
+
+pub(crate) use ground::{Ground, new_mailbox};
+
+/// A test for each rule of the contract.
+macro_rules! store_contract {
+    ($make:expr) => {
+        $crate::store::contract::store_contract! { $make,
+            finding::by_token_and_poll_key,
+            finding::by_the_upstreams_id,
+            finding::a_new_id_takes_the_place_of_the_old_one,
+            finding::by_principal,
+            finding::what_is_known_of_a_mailbox,
+            taking::messages_leave_in_order_when_they_are_acknowledged,
+            taking::an_answer_that_was_written_is_acknowledged_by_the_next_poll,
+            taking::a_broken_answer_is_handed_out_again,
+            taking::a_stream_goes_on_behind_what_it_carried,
+            taking::a_batch_has_its_bounds,
+            taking::a_newer_poll_takes_the_turn,
+            taking::the_bell_rings_for_whoever_has_the_turn,
+            taking::a_wake_up_is_never_lost,
+            taking::with_life_time_zero_only_a_held_poll_gets_messages,
+            taking::a_gap_is_told_until_an_answer_with_it_was_written,
+            taking::who_waits_for_a_message_to_leave_is_told,
+            ending::the_end_abandons_what_is_left,
+            ending::a_lease_ends_and_may_be_prolonged_or_shortened,
+            ending::messages_expire,
+            ending::dropped_messages_are_kept_for_their_time,
+            ending::an_ended_mailbox_does_nothing,
+            caps::mailboxes_are_bounded,
+            caps::bytes_are_bounded,
+            caps::a_smaller_limit_removes_nothing,
+            caps::totals_follow_every_step,
+            concurrent::a_thousand_mailboxes_at_once,
+            concurrent::what_was_accepted_is_taken_or_counted_as_lost,
+            random::whatever_happens_the_totals_are_right,
+        }
+    };
+    ($make:expr, $($topic:ident::$rule:ident),* $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $rule() {
+                use $crate::store::contract::{$topic, Ground};
+                $topic::$rule(Ground::new(std::sync::Arc::new($make))).await;
+            }
+        )*
+    };
+}
+pub(crate) use store_contract;

@@ -1,0 +1,44 @@
+//! What the README says of metrics and settings is what there is.
+
+use std::collections::BTreeSet;
+
+use pollgate::config::SAMPLE;
+use pollgate::mailbox::Timestamp;
+use pollgate::store::StoreTotals;
+use pollgate::telemetry::Metrics;
+
+const README: &str = include_str!("../README.md");
+
+/// The cells of each row of a table whose first cell begins so.
+fn rows(start: &str) -> impl Iterator<Item = Vec<&str>> {
+    let rows = README.lines().filter(move |line| line.starts_with(&format!("| {start}")));
+    rows.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().trim_matches('`')).collect())
+}
+
+#[test]
+fn every_metric_is_listed_with_its_type() {
+    let metrics = Metrics::new().unwrap();
+    // Its label values are not known beforehand.
+    metrics.proxied(200);
+    let text = metrics.expose(StoreTotals::default(), None, Timestamp::default());
+    let exposed: BTreeSet<(String, String)> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+        .filter(|(name, _)| !name.starts_with("process_"))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    let listed: BTreeSet<(String, String)> =
+        rows("`pollgate_").map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
+    assert_eq!(exposed, listed);
+    assert!(exposed.len() > 15, "{exposed:?}");
+}
+
+#[test]
+fn every_setting_of_the_white_paper_is_in_the_sample() {
+    let mut settings = 0;
+    for row in rows("Poll") {
+        assert!(SAMPLE.contains(&format!("\n{} = ", row[1])), "{row:?}");
+        settings += 1;
+    }
+    assert_eq!(settings, 6);
+}
