@@ -10,7 +10,7 @@ use http::{Version, header};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
@@ -78,6 +78,8 @@ impl ProxyHttp for Proxy {
         peer.options.read_timeout = Some(upstream.read_timeout);
         peer.options.write_timeout = Some(upstream.read_timeout);
         peer.options.idle_timeout = Some(upstream.idle_timeout);
+        // Behind a switch of protocols nobody would look at what passes.
+        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
         // Idle connections are found again by this, among other things; 0 is everybody's.
         peer.group_key = passage.own_connection.unwrap_or(0);
         Ok(Box::new(peer))

@@ -189,6 +189,27 @@ async fn hop_by_hop_fields_end_here() {
     }
 }
 
+/// Behind a switch of protocols nothing would be looked at any more: a client asks for none here.
+#[tokio::test]
+async fn nobody_switches_protocols() {
+    let gate = Gate::start().await;
+    let mut client = gate.client().await;
+    for protocol in ["h2c", "websocket"] {
+        let head =
+            "GET / HTTP/1.1\nHost: im.example\nConnection: Upgrade, HTTP2-Settings\nHTTP2-Settings: AAMAAABk";
+        client.send(text(&format!("{head}\nUpgrade: {protocol}"), "")).await;
+        assert_eq!(client.answer().await.body_text(), "upstream");
+        let request = gate.upstream.last();
+        for name in ["upgrade", "connection", "http2-settings"] {
+            assert_eq!(request.field(name), None, "{}", request.raw_text());
+        }
+    }
+    gate.upstream.answers(text("HTTP/1.1 101 Switching Protocols\nConnection: Upgrade\nUpgrade: h2c", ""));
+    client.send(text("GET / HTTP/1.1\nHost: im.example\nConnection: Upgrade\nUpgrade: h2c", "")).await;
+    assert_eq!(client.answer().await.status(), 502);
+    client.is_closed().await;
+}
+
 /// `Connection` must not take fields away that say where a body ends or whom it is for.
 #[tokio::test]
 async fn a_client_nominates_nothing_that_matters() {

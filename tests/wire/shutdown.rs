@@ -10,6 +10,7 @@ use pollgate::config::Config;
 use pollgate::gateway::Gateway;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::support::{Gate, Message, Socket, Step, answer, poll, rvp, text, within};
 
@@ -73,7 +74,7 @@ async fn what_is_on_its_way_is_finished_when_the_gateway_stops() {
     })
     .await;
 
-    let stopped = tokio::spawn(gate.stop());
+    let mut stopped = tokio::spawn(gate.stop());
     for address in [public, admin_address] {
         within("the end of listening", async {
             while TcpStream::connect(address).await.is_ok() {
@@ -84,7 +85,8 @@ async fn what_is_on_its_way_is_finished_when_the_gateway_stops() {
     }
     callback.send("y").await;
     assert_eq!(callback.answer().await.status(), 412);
-    assert!(!stopped.is_finished(), "somebody still waits for an answer");
+    let early = timeout(Duration::from_millis(50), &mut stopped).await;
+    assert!(early.is_err(), "somebody still waits for an answer");
     go.notify_one();
     assert_eq!(client.answer().await.body_text(), "finished");
     client.is_closed().await;
