@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+// Messages are made on one thread and freed on another, all the time: glibc's arenas make them wait for
+// each other.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     pollgate::cli::Cli::parse().run()
 }

@@ -2,6 +2,9 @@
 //!
 //! A poll is answered here, on the bare connection. Everything else is handed to pingora for the time of
 //! one request; then the connection comes back, and its next request may be a poll again.
+//!
+//! A connection's task is as large as the largest thing it may ever wait for. Most of them hold a poll, so
+//! all that is larger or rare has a box of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,13 +18,14 @@ use pingora::server::configuration::ServerConf;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
 use super::{Gateway, poll, subscribe};
 use crate::clock;
 use crate::http1::{
-    Connection, Framing, HeadError, HeadLimits, Headers, Reply, RequestHead, Response, ServeLimits, Times,
-    Version, answer_to_bad_head, read_body, refuse,
+    Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead, Response,
+    ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 
@@ -62,72 +66,53 @@ impl Public {
         let times = LIMITS.times;
         let mut own_connection = None;
         loop {
-            let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
-            let head = match self.gateway.stop.run_until_cancelled(next).await {
-                None | Some(Ok(None)) => return,
-                Some(Ok(Some(head))) => head,
-                Some(Err(error)) => {
+            let head = match Box::pin(self.next_head(&mut connection)).await {
+                Ok(None) => return,
+                Ok(Some(head)) => head,
+                Err(error) => {
                     if let Some(answer) = answer_to_bad_head(&error) {
-                        refuse(connection, Version::Http11, answer, times).await;
+                        Box::pin(refuse(connection, Version::Http11, answer, times)).await;
                     }
                     return;
                 }
             };
-            let next = if poll::is_poll(&head) {
-                self.poll(connection, head, peer).await
-            } else {
+            if !poll::is_poll(&head) {
                 if own_connection.is_none() && needs_own_connection(&head) {
                     own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
                 }
-                self.pass(connection, head, peer, own_connection).await
+                match Box::pin(self.pass(connection, head, peer, own_connection)).await {
+                    Some(kept) => connection = kept,
+                    None => return,
+                }
+                continue;
+            }
+            let mut reply = Reply::to(&head);
+            let request = match Box::pin(read_poll(&mut connection, head, peer)).await {
+                Ok(request) => request,
+                Err(answer) => return Box::pin(refuse(connection, reply.version, answer, times)).await,
             };
-            match next {
-                Some(kept) => connection = kept,
-                None => return,
+            let answer = match request {
+                Err(response) => Some(poll::Answer::refused(&self.gateway, response)),
+                Ok(request) => poll::answer(&self.gateway, &request, connection.closed()).await,
+            };
+            let Some(answer) = answer else { return };
+            reply.keep_alive &= !self.gateway.stop.is_cancelled();
+            match Box::pin(write_answer(&mut connection, answer, reply)).await {
+                Ok(true) => {}
+                Ok(false) => return Box::pin(connection.close()).await,
+                Err(_) => return,
             }
         }
     }
 
-    /// Answers a poll. Returns the connection if it can carry another request.
-    async fn poll(
+    /// The next request's head; `None` if there is none, or none is wanted any more.
+    async fn next_head(
         &self,
-        mut connection: Connection<TcpStream>,
-        head: RequestHead,
-        peer: SocketAddr,
-    ) -> Option<Connection<TcpStream>> {
+        connection: &mut Connection<TcpStream>,
+    ) -> Result<Option<RequestHead>, ReadHeadError> {
         let times = LIMITS.times;
-        let mut reply = Reply::to(&head);
-        if let Err(answer) = read_body(&mut connection, &head, LIMITS).await {
-            refuse(connection, reply.version, answer, times).await;
-            return None;
-        }
-        let request = poll::read(&head, peer.ip().to_canonical());
-        // A poll may wait for long, and needs no head for that.
-        drop(head);
-        let answer = match request {
-            Err(response) => poll::Answer::refused(&self.gateway, response),
-            Ok(request) => poll::answer(&self.gateway, request, connection.closed()).await?,
-        };
-        reply.keep_alive &= !self.gateway.stop.is_cancelled();
-        match answer {
-            poll::Answer::Whole(response, receipt) => {
-                let written = connection.answer(&response, reply, times).await;
-                if let Some(receipt) = receipt {
-                    receipt.settle(outcome(&written)).await;
-                }
-                written.ok()?;
-            }
-            poll::Answer::Stream(response, events) => {
-                let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
-                reply.keep_alive &= reply.version == Version::Http11;
-                stream(&mut connection, head, *events, reply.version, times).await.ok()?;
-            }
-        }
-        if reply.keep_alive {
-            return Some(connection);
-        }
-        connection.close().await;
-        None
+        let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
+        self.gateway.stop.run_until_cancelled(next).await.unwrap_or(Ok(None))
     }
 
     /// Hands the request to pingora. Returns the connection if it can carry another request.
@@ -163,6 +148,42 @@ impl Public {
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
+    }
+}
+
+/// Reads what is left of a poll, and what it asks for. The outer error is the answer to what could not be
+/// read to its end, the inner one to what was not understood.
+async fn read_poll(
+    connection: &mut Connection<TcpStream>,
+    head: RequestHead,
+    peer: SocketAddr,
+) -> Result<Result<PollRequest, Response>, Response> {
+    read_body(connection, &head, LIMITS).await?;
+    Ok(poll::read(&head, peer.ip().to_canonical()))
+}
+
+/// Writes the answer to a poll, and tells its mailboxes what became of it. Whether the connection can carry
+/// another request.
+async fn write_answer(
+    connection: &mut Connection<TcpStream>,
+    answer: poll::Answer,
+    reply: Reply,
+) -> std::io::Result<bool> {
+    let times = LIMITS.times;
+    match answer {
+        poll::Answer::Whole(response, receipt) => {
+            let written = connection.answer(&response, reply, times).await;
+            if let Some(receipt) = receipt {
+                receipt.settle(outcome(&written)).await;
+            }
+            written?;
+            Ok(reply.keep_alive)
+        }
+        poll::Answer::Stream(response, events) => {
+            let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
+            stream(connection, head, *events, reply.version, times).await?;
+            Ok(reply.keep_alive && reply.version == Version::Http11)
+        }
     }
 }
 

@@ -65,13 +65,17 @@ impl Fields {
 
     /// Where the value of the first field of this name lies in the head; an empty one lies nowhere.
     pub(super) fn value_range(&self, name: &str) -> Option<Range<usize>> {
-        let span = self.spans.iter().find(|span| self.name(span).eq_ignore_ascii_case(name))?;
+        let span = self.spans.iter().find(|span| self.is_named(span, name))?;
         Some(span.value.start as usize..span.value.end as usize).filter(|range| !range.is_empty())
     }
 
     /// The bytes of the whole head.
     pub(super) fn raw(&self) -> &Bytes {
         &self.raw
+    }
+
+    fn is_named(&self, span: &Span, name: &str) -> bool {
+        self.raw[span.name.start as usize..span.name.end as usize].eq_ignore_ascii_case(name.as_bytes())
     }
 
     fn name(&self, span: &Span) -> &str {
@@ -86,10 +90,7 @@ impl Fields {
 
 impl Headers for Fields {
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.spans
-            .iter()
-            .filter(move |span| self.name(span).eq_ignore_ascii_case(name))
-            .map(|span| self.value(span))
+        self.spans.iter().filter(move |span| self.is_named(span, name)).map(|span| self.value(span))
     }
 }
 

@@ -4,7 +4,9 @@
 //! is never trusted: no DTDs, no entities, bounded size and depth; what cannot be read is a plain
 //! message.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
@@ -27,6 +29,10 @@ const LONGEST_TEXT: usize = 4096;
 /// What Exchange asks its client to do when its queue is full (`Retry-After`, seconds).
 const RETRY_AFTER: u64 = 30;
 
+/// What stands in the body of whatever is not a plain message.
+static MARKS: LazyLock<[Finder<'static>; 2]> =
+    LazyLock::new(|| ["propnotification", "text/x-msmsgscontrol"].map(Finder::new));
+
 /// What a callback says of itself.
 pub fn read_callback(fields: &impl Headers, body: &[u8]) -> Delivery {
     let deep = |ack: &str| ack.eq_ignore_ascii_case("DeepOr") || ack.eq_ignore_ascii_case("DeepAnd");
@@ -35,8 +41,7 @@ pub fn read_callback(fields: &impl Headers, body: &[u8]) -> Delivery {
 
 fn classify(body: &[u8]) -> Class {
     // Nearly every message is a plain one: two searches are cheaper than reading its XML.
-    let marked = memmem::find(body, b"propnotification").is_some()
-        || memmem::find(body, b"text/x-msmsgscontrol").is_some();
+    let marked = MARKS.iter().any(|mark| mark.find(body).is_some());
     let Some(notification) = Some(body).filter(|_| marked).and_then(Notification::read) else {
         return Class::Message;
     };

@@ -54,10 +54,10 @@ impl Answer {
 /// Answers a poll, at once or when there is something to say; `None` if the client went away.
 pub async fn answer(
     gateway: &Arc<Gateway>,
-    request: PollRequest,
+    request: &PollRequest,
     gone: impl Future<Output = ()>,
 ) -> Option<Answer> {
-    let (result, answer) = match begin(gateway, &request).await {
+    let (result, answer) = match begin(gateway, request).await {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
         Ok(poll) if request.form == Form::Events => {
             // The stream ends the poll, and counts it.
