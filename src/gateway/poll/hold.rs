@@ -93,7 +93,7 @@ pub struct Poll {
     /// How long it may be held.
     pub(super) hold: Duration,
     pub(super) last_event_id: Option<EventId>,
-    /// Whether an answer of this poll already told of messages: a stream goes on behind them.
+    /// When the hold is over.
     timer: std::pin::Pin<Box<Sleep>>,
 }
 
