@@ -19,6 +19,16 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How much longer than its hold a poll may take: whoever is silent for longer is gone.
 const SLACK: Duration = Duration::from_secs(15);
 
+/// A gateway may hold a poll for longer than was asked (the white paper's PollLifeTime Minimum), and says so
+/// only in its answer: this is the longest that it may by default.
+const LONGEST_HOLD: Duration = Duration::from_secs(600);
+
+/// How long an answer to a poll that asked for `wait` is waited for.
+fn patience(wait: Duration) -> Duration {
+    let hold = if wait.is_zero() { wait } else { wait.max(LONGEST_HOLD) };
+    hold + SLACK
+}
+
 /// The largest answer that is read.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
@@ -146,14 +156,14 @@ impl Poller {
     async fn exchange(&mut self, wait: Duration) -> Result<Answer, Failure> {
         let request = self.request(wait);
         if let Some(mut kept) = self.connection.take()
-            && let Ok(answer) = call(&mut kept, request, b"", LARGEST_ANSWER, wait + SLACK).await
+            && let Ok(answer) = call(&mut kept, request, b"", LARGEST_ANSWER, patience(wait)).await
         {
             return Ok(self.keep(kept, answer));
         }
         let request = self.request(wait);
         let exchange = async {
             let mut connection = connect(&self.target.address, CONNECT).await?;
-            let answer = call(&mut connection, request, b"", LARGEST_ANSWER, wait + SLACK).await?;
+            let answer = call(&mut connection, request, b"", LARGEST_ANSWER, patience(wait)).await?;
             Ok((connection, answer))
         };
         let (connection, answer) =

@@ -221,3 +221,12 @@ async fn a_challenge_is_answered_once_and_again_when_its_nonce_is_stale() {
     assert!(requests[1].contains("nc=00000001") && requests[2].contains("nc=00000002"));
     assert!(requests.iter().all(|request| !request.contains("secret")));
 }
+
+/// The gateway raises a short wait to its own minimum: that it is silent for longer than was asked is no sign
+/// that it is gone.
+#[test]
+fn a_hold_may_be_longer_than_was_asked() {
+    for (wait, seconds) in [(0, 15), (1, 615), (300, 615), (600, 615), (3600, 3615)] {
+        assert_eq!(patience(Duration::from_secs(wait)), Duration::from_secs(seconds), "{wait}");
+    }
+}
