@@ -98,19 +98,19 @@ impl UpstreamError {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    callbacks: IntCounterVec,
-    messages: IntCounterVec,
+    callbacks: ByWord,
+    messages: ByWord,
     acknowledged: IntCounter,
     redelivered: IntCounter,
-    dropped: IntCounterVec,
+    dropped: ByWord,
     delivery_delay: Histogram,
-    polls: IntCounterVec,
+    polls: ByWord,
     poll_hold: Histogram,
     held_polls: IntGauge,
     mailboxes_created: IntCounter,
     mailboxes_expired: IntCounter,
     proxied: IntCounterVec,
-    upstream_errors: IntCounterVec,
+    upstream_errors: ByWord,
     mailboxes: IntGauge,
     buffered_messages: IntGauge,
     buffered_bytes: IntGauge,
@@ -124,25 +124,41 @@ impl Metrics {
     pub fn new() -> prometheus::Result<Self> {
         let add = Adder(Registry::new());
         let metrics = Self {
-            callbacks: add.counters("callbacks_total", "Callbacks of the upstream, by result.", "result")?,
-            messages: add.counters("messages_total", "Messages taken into mailboxes, by class.", "class")?,
+            callbacks: add.by_word(
+                "callbacks_total",
+                "Callbacks of the upstream, by result.",
+                "result",
+                ["accepted"].into_iter().chain(CallbackRefusal::ALL.map(CallbackRefusal::name)),
+            )?,
+            messages: add.by_word(
+                "messages_total",
+                "Messages taken into mailboxes, by class.",
+                "class",
+                ["message", "presence", "typing"],
+            )?,
             acknowledged: add
                 .counter("messages_acknowledged_total", "Messages that clients acknowledged.")?,
             redelivered: add.counter(
                 "messages_redelivered_total",
                 "Messages handed out again, since nobody acknowledged them.",
             )?,
-            dropped: add.counters(
+            dropped: add.by_word(
                 "messages_dropped_total",
                 "Messages that left their mailbox undelivered, by reason.",
                 "reason",
+                DropReason::ALL.map(DropReason::name),
             )?,
             delivery_delay: add.histogram(
                 "delivery_delay_seconds",
                 "Time from a callback's arrival to its first being handed to a poll.",
                 DELAYS,
             )?,
-            polls: add.counters("polls_total", "Polls that ended, by result.", "result")?,
+            polls: add.by_word(
+                "polls_total",
+                "Polls that ended, by result.",
+                "result",
+                PollResult::ALL.map(PollResult::name),
+            )?,
             poll_hold: add.histogram("poll_hold_seconds", "Time for which polls were held.", HOLDS)?,
             held_polls: add.gauge("held_polls", "Polls held at this moment.")?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
@@ -152,10 +168,11 @@ impl Metrics {
                 "Requests passed on, by status code.",
                 "status",
             )?,
-            upstream_errors: add.counters(
+            upstream_errors: add.by_word(
                 "upstream_errors_total",
                 "Requests that the upstream did not answer, by reason.",
                 "reason",
+                UpstreamError::ALL.map(UpstreamError::name),
             )?,
             mailboxes: add.gauge("mailboxes", "Live mailboxes.")?,
             buffered_messages: add.gauge("buffered_messages", "Messages in mailboxes.")?,
@@ -166,7 +183,6 @@ impl Metrics {
                 .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
             registry: add.0,
         };
-        metrics.start_at_zero();
         let build = prometheus::IntGauge::with_opts(
             Opts::new("pollgate_build_info", "Which build this is; always 1.")
                 .const_label("version", env!("CARGO_PKG_VERSION")),
@@ -178,40 +194,21 @@ impl Metrics {
         Ok(metrics)
     }
 
-    /// Lets every known label value exist from the start, so that its first increase is seen.
-    fn start_at_zero(&self) {
-        for reason in DropReason::ALL {
-            self.dropped.with_label_values(&[reason.name()]);
-        }
-        for result in PollResult::ALL {
-            self.polls.with_label_values(&[result.name()]);
-        }
-        for error in UpstreamError::ALL {
-            self.upstream_errors.with_label_values(&[error.name()]);
-        }
-        for class in ["message", "presence", "typing"] {
-            self.messages.with_label_values(&[class]);
-        }
-        for result in CallbackRefusal::ALL.into_iter().map(CallbackRefusal::name).chain(["accepted"]) {
-            self.callbacks.with_label_values(&[result]);
-        }
-    }
-
     /// A callback was accepted, and its message taken in.
     pub fn callback_accepted(&self, class: &Class) {
-        self.callbacks.with_label_values(&["accepted"]).inc();
-        self.messages.with_label_values(&[class.name()]).inc();
+        self.callbacks.add("accepted", 1);
+        self.messages.add(class.name(), 1);
     }
 
     /// A callback was refused.
     pub fn callback_refused(&self, refusal: CallbackRefusal) {
-        self.callbacks.with_label_values(&[refusal.name()]).inc();
+        self.callbacks.add(refusal.name(), 1);
     }
 
     /// Messages were lost.
     pub fn lost(&self, lost: &Lost) {
         for (reason, messages) in lost.by_reason() {
-            self.dropped.with_label_values(&[reason.name()]).inc_by(messages);
+            self.dropped.add(reason.name(), messages);
         }
     }
 
@@ -242,7 +239,7 @@ impl Metrics {
 
     /// A poll ended.
     pub fn poll_ended(&self, result: PollResult) {
-        self.polls.with_label_values(&[result.name()]).inc();
+        self.polls.add(result.name(), 1);
     }
 
     /// A mailbox was made.
@@ -262,7 +259,7 @@ impl Metrics {
 
     /// The upstream did not answer.
     pub fn upstream_error(&self, error: UpstreamError) {
-        self.upstream_errors.with_label_values(&[error.name()]).inc();
+        self.upstream_errors.add(error.name(), 1);
     }
 
     /// All metrics in Prometheus' text format, with the state of the store at `now`.
@@ -296,6 +293,21 @@ impl Drop for HeldPoll<'_> {
     }
 }
 
+/// Counters of one name whose label has few values, all known: each exists from the start, so that its first
+/// increase is seen, and none is looked up behind a lock.
+#[derive(Debug)]
+struct ByWord(Vec<(&'static str, IntCounter)>);
+
+impl ByWord {
+    fn add(&self, word: &'static str, by: u64) {
+        let found = self.0.iter().find(|(other, _)| *other == word);
+        debug_assert!(found.is_some(), "{word} is not among the words");
+        if let Some((_, counter)) = found {
+            counter.inc_by(by);
+        }
+    }
+}
+
 /// Makes metrics and registers them.
 struct Adder(Registry);
 
@@ -311,6 +323,17 @@ impl Adder {
 
     fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
         self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), &[label])?)
+    }
+
+    fn by_word(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        words: impl IntoIterator<Item = &'static str>,
+    ) -> prometheus::Result<ByWord> {
+        let counters = self.counters(name, help, label)?;
+        Ok(ByWord(words.into_iter().map(|word| (word, counters.with_label_values(&[word]))).collect()))
     }
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
