@@ -10,6 +10,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
+use super::serve::in_time;
 use super::{BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
 
 /// How much is read at once. The space is on the stack of the read, not in the connection.
@@ -79,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             };
         }
         let head = self.read_head(limits, |input| RequestHead::parse(input, limits));
-        timeout(within, head).await.map_err(|_| ReadHeadError::TimedOut)?.map(Some)
+        in_time(within, head).await.map_err(|_| ReadHeadError::TimedOut)?.map(Some)
     }
 
     /// The head of an answer.

@@ -1,6 +1,7 @@
 //! Answers that Pollgate gives itself.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -16,8 +17,8 @@ pub struct Response {
     pub status: u16,
     /// The reason phrase.
     pub reason: Cow<'static, str>,
-    /// The fields, in order.
-    pub fields: Vec<(Cow<'static, str>, String)>,
+    /// The field lines, each with its CRLF, as they will be written.
+    field_lines: String,
     /// The content.
     pub body: Bytes,
 }
@@ -25,7 +26,12 @@ pub struct Response {
 impl Response {
     /// An answer without content, with the standard reason phrase.
     pub fn new(status: u16) -> Self {
-        Self { status, reason: reason_phrase(status).into(), fields: Vec::new(), body: Bytes::new() }
+        Self {
+            status,
+            reason: reason_phrase(status).into(),
+            field_lines: String::with_capacity(192),
+            body: Bytes::new(),
+        }
     }
 
     /// A plain text for people: one line that says what happened.
@@ -40,9 +46,22 @@ impl Response {
     }
 
     /// The same with one more field.
-    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl std::fmt::Display) -> Self {
-        self.fields.push((name.into(), value.to_string()));
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        debug_assert!(is_token(name) && !of_the_connection(name), "{name}: not a field to be given");
+        if is_token(name) && !of_the_connection(name) {
+            self.field_lines.push_str(name);
+            // Writing to a string cannot fail.
+            let _ = write!(Line(&mut self.field_lines), ": {value}");
+            self.field_lines.push_str("\r\n");
+        }
         self
+    }
+
+    /// The value of the first field of this name.
+    #[cfg(test)]
+    pub fn field(&self, name: &str) -> Option<&str> {
+        let mut fields = self.field_lines.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     /// The same with content.
@@ -88,27 +107,45 @@ impl Response {
     }
 
     fn start_of_head(&self, now: SystemTime) -> String {
-        let mut head = String::with_capacity(256);
+        const REST: usize = "HTTP/1.1 200 ".len() + "\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n".len() + 64;
+        let mut head = String::with_capacity(REST + self.reason.len() + self.field_lines.len());
         let _ = write!(head, "HTTP/1.1 {} ", self.status);
-        push_text(&mut head, &self.reason);
+        let _ = Line(&mut head).write_str(&self.reason);
         head.push_str("\r\n");
-        for (name, value) in &self.fields {
-            debug_assert!(is_token(name) && !of_the_connection(name), "{name}: not a field to be given");
-            if is_token(name) && !of_the_connection(name) {
-                head.push_str(name);
-                head.push_str(": ");
-                push_text(&mut head, value);
-                head.push_str("\r\n");
-            }
-        }
-        let _ = write!(head, "Date: {}\r\n", httpdate::fmt_http_date(now));
+        head.push_str(&self.field_lines);
+        push_date(&mut head, now);
         head
     }
 }
 
-/// What could end the line is left out: no value, wherever it came from, becomes a field of its own.
-fn push_text(head: &mut String, text: &str) {
-    head.extend(text.chars().filter(|c| !c.is_control() || *c == '\t'));
+/// Writes into one line: what could end it is left out, so that no value, wherever it came from, becomes a
+/// field of its own.
+struct Line<'a>(&'a mut String);
+
+impl std::fmt::Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+            self.0.push_str(text);
+        } else {
+            self.0.extend(text.chars().filter(|c| !c.is_control() || *c == '\t'));
+        }
+        Ok(())
+    }
+}
+
+/// Most answers are of the same second as the one before.
+fn push_date(head: &mut String, now: SystemTime) {
+    thread_local! {
+        static LATEST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
+    }
+    let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    LATEST.with_borrow_mut(|(of, line)| {
+        if *of != second {
+            *of = second;
+            *line = format!("Date: {}\r\n", httpdate::fmt_http_date(now));
+        }
+        head.push_str(line);
+    });
 }
 
 fn is_token(name: &str) -> bool {

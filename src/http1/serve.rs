@@ -1,10 +1,14 @@
 //! Request in, answer out, for as long as the connection lasts.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -159,7 +163,7 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
         }
         connection.read_body(head.framing, limits.body).await
     };
-    let error = match timeout(limits.times.body, read).await {
+    let error = match in_time(limits.times.body, read).await {
         Ok(Ok(body)) => return Ok(body),
         Ok(Err(error)) => error,
         Err(_) => BodyError::TimedOut,
@@ -188,7 +192,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes all of it, in this order, within the time that a peer has to take it.
     pub async fn write_within(&mut self, head: Bytes, body: Bytes, times: Times) -> std::io::Result<()> {
         let within = times.write + Duration::from_millis((head.len() + body.len()) as u64);
-        timeout(within, self.write(head, body)).await?
+        in_time(within, self.write(head, body)).await?
+    }
+}
+
+/// As [`timeout`], without a timer for what is done at once, as it nearly always is.
+pub(super) async fn in_time<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
+    let mut future = pin!(future);
+    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
+        Poll::Ready(output) => Ok(output),
+        Poll::Pending => timeout(limit, future).await,
     }
 }
 

@@ -266,8 +266,8 @@ mod tests {
         ] {
             let answer = word(verdict, Some("1.0"));
             assert_eq!(answer.status, status, "{verdict:?}");
-            assert!(answer.fields.contains(&("RVP-Notifications-Version".into(), "1.0".into())));
-            assert_eq!(answer.fields.iter().any(|(name, _)| name == "Retry-After"), retry, "{verdict:?}");
+            assert_eq!(answer.field("RVP-Notifications-Version"), Some("1.0"));
+            assert_eq!(answer.field("Retry-After").is_some(), retry, "{verdict:?}");
         }
         assert_eq!(word(Verdict::Accepted, None).reason, "Successful");
     }
