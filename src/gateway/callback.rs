@@ -16,7 +16,7 @@ use crate::dialect::rvp;
 use crate::dialect::{CallbackRefusal, Verdict};
 use crate::http1::{Headers, Request, RequestHead, Response, Service};
 use crate::mailbox::{CallbackToken, EventId, MailboxId, Message};
-use crate::store::{Lookup, OfferError};
+use crate::store::{Found, Lookup, OfferError};
 
 /// Answers callbacks.
 pub struct Callbacks(pub Arc<Gateway>);
@@ -118,9 +118,9 @@ impl Callbacks {
     }
 }
 
-fn only_one(found: Vec<MailboxId>) -> Result<MailboxId, CallbackRefusal> {
-    match found[..] {
-        [mailbox] => Ok(mailbox),
+fn only_one(found: Vec<Found>) -> Result<MailboxId, CallbackRefusal> {
+    match &found[..] {
+        [mailbox] => Ok(mailbox.id),
         [] => Err(CallbackRefusal::Unknown),
         _ => Err(CallbackRefusal::Ambiguous),
     }

@@ -125,7 +125,8 @@ async fn open(
 async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
     let mut found = Vec::new();
     for id in ids {
-        found.extend(gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await);
+        let wanted = Lookup::SubscriptionId { id, node: Some(node) };
+        found.extend(gateway.store.find(wanted).await.iter().map(|found| found.id));
     }
     found
 }

@@ -1,5 +1,6 @@
 //! Whose mailbox it is.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,10 +24,10 @@ pub struct Subscription {
 impl Subscription {
     /// The target of a message that is handed to the client: its own callback address, or, for a client
     /// that gave none, the logical URL of the node it subscribed to.
-    pub fn message_target(&self) -> String {
+    pub fn message_target(&self) -> Cow<'_, str> {
         match &self.callback {
-            Some(callback) => callback.to_string(),
-            None => format!("http://{}{}", self.host, self.node),
+            Some(callback) => Cow::Borrowed(callback),
+            None => Cow::Owned(format!("http://{}{}", self.host, self.node)),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use async_trait::async_trait;
 
 use super::{
-    Bell, CreateError, Expired, Gone, Lookup, MailboxInfo, MailboxStore, NewMailbox, OfferError, StoreTotals,
+    Bell, CreateError, Expired, Found, Gone, Lookup, MailboxStore, NewMailbox, OfferError, StoreTotals,
     Taken, Turn,
 };
 use crate::mailbox::{
@@ -223,16 +223,8 @@ impl MailboxStore for MemoryStore {
         self.end_now(&self.slot(mailbox)?, limits, now)
     }
 
-    async fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId> {
+    async fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
         self.index.read().unwrap_or_else(PoisonError::into_inner).find(wanted)
-    }
-
-    async fn info(&self, mailbox: MailboxId) -> Result<MailboxInfo, Gone> {
-        let slot = self.slot(mailbox)?;
-        if slot.lock().ended {
-            return Err(Gone);
-        }
-        Ok(MailboxInfo { id: mailbox, poll_key: slot.poll_key, subscription: slot.subscription.clone() })
     }
 
     async fn offer(
@@ -273,11 +265,11 @@ impl MailboxStore for MemoryStore {
         mailbox: MailboxId,
         turn: Turn,
         room: BatchLimits,
-        more: bool,
+        goes_on: bool,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
-        self.change(mailbox, None, |_, state| state.take(turn, room, more, limits, now))
+        self.change(mailbox, None, |_, state| state.take(turn, room, goes_on, limits, now))
             .unwrap_or((Taken::Ended, Lost::default()))
     }
 
@@ -288,12 +280,7 @@ impl MailboxStore for MemoryStore {
 
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
         // A mailbox that has ended has nothing left to acknowledge.
-        let _ = self.change(mailbox, None, |_, state| {
-            state.mailbox.settle(handout, outcome);
-            if outcome == Outcome::Broken {
-                state.ring();
-            }
-        });
+        let _ = self.change(mailbox, None, |_, state| state.mailbox.settle(handout, outcome));
     }
 
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool {

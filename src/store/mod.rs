@@ -65,13 +65,11 @@ pub enum Lookup<'a> {
     Principal(&'a str),
 }
 
-/// What the store says of one mailbox.
+/// A mailbox that was found.
 #[derive(Clone, Debug)]
-pub struct MailboxInfo {
+pub struct Found {
     /// Which one.
     pub id: MailboxId,
-    /// What the client polls.
-    pub poll_key: PollKey,
     /// Whose it is.
     pub subscription: Arc<Subscription>,
 }
@@ -157,10 +155,7 @@ pub trait MailboxStore: Send + Sync + 'static {
     async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
 
     /// Every live mailbox that fits.
-    async fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId>;
-
-    /// What is known of a live mailbox.
-    async fn info(&self, mailbox: MailboxId) -> Result<MailboxInfo, Gone>;
+    async fn find(&self, wanted: Lookup<'_>) -> Vec<Found>;
 
     /// Offers a message to a mailbox and rings the poll that waits there.
     async fn offer(
@@ -181,14 +176,14 @@ pub trait MailboxStore: Send + Sync + 'static {
     ) -> Result<(Turn, u64), Gone>;
 
     /// What there is for the poll that has this turn. After `Nothing` that poll counts as held, until it
-    /// takes something, loses its turn, or [leaves](Self::leave). With `more`, what this poll took before
-    /// stays handed out. Also says what expired on the occasion.
+    /// takes something, loses its turn, or [leaves](Self::leave). A batch is the poll's last, unless it
+    /// `goes_on`: then what it took before stays handed out. Also says what expired on the occasion.
     async fn take(
         &self,
         mailbox: MailboxId,
         turn: Turn,
         room: BatchLimits,
-        more: bool,
+        goes_on: bool,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost);

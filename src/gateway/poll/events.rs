@@ -50,9 +50,8 @@ impl Events {
         let mut ticks = interval(KEEP_ALIVE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
-        let more = self.messages > 0;
         let found = tokio::select! {
-            found = self.poll.wait(gone, more) => found,
+            found = self.poll.wait(gone, true) => found,
             _ = ticks.tick() => return Some((Bytes::from_static(b": still here\n\n"), None)),
         };
         match found {

@@ -1,5 +1,7 @@
 //! How messages are written.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,14 +13,14 @@ use serde::Serialize;
 use super::Form;
 use super::hold::{News, Poll};
 use crate::http1::Response;
-use crate::mailbox::{TakenMessage, Timestamp};
+use crate::mailbox::{Subscription, TakenMessage, Timestamp};
 
-/// A message, and the address under which its client expects it.
+/// A message, and whose it is.
 pub struct Handed {
     /// The message.
     pub message: TakenMessage,
-    /// The client's own callback address.
-    pub target: Arc<str>,
+    /// Of which subscription.
+    pub of: Arc<Subscription>,
 }
 
 /// The answer with messages.
@@ -79,21 +81,21 @@ fn with_last_event_id(response: Response, poll: &Poll) -> Response {
 
 /// RFC 2046 §5.1.3, with a part `application/http` per message (RFC 9112 §10.2).
 fn multipart(messages: &[Handed], boundary: &str) -> Bytes {
-    let size = |handed: &Handed| handed.message.message.cost() as usize + 256;
+    let size = |handed: &Handed| handed.message.message.cost() as usize + 384;
     let mut body = BytesMut::with_capacity(messages.iter().map(size).sum());
     for handed in messages {
-        body.put(format!("--{boundary}\r\n").as_bytes());
-        body.put(&b"Content-Type: application/http; msgtype=request\r\n"[..]);
-        body.put(format!("Event-ID: {}\r\n\r\n", handed.message.id).as_bytes());
+        put(&mut body, ["--", boundary, "\r\nContent-Type: application/http; msgtype=request\r\n"]);
+        // Writing to memory cannot fail.
+        let _ = write!(body, "Event-ID: {}\r\n\r\n", handed.message.id);
         put_http(handed, &mut body);
-        body.put(&b"\r\n"[..]);
+        put(&mut body, ["\r\n"]);
     }
-    body.put(format!("--{boundary}--\r\n").as_bytes());
+    put(&mut body, ["--", boundary, "--\r\n"]);
     body.freeze()
 }
 
 fn http(handed: &Handed) -> Bytes {
-    let mut body = BytesMut::with_capacity(handed.message.message.cost() as usize + 128);
+    let mut body = BytesMut::with_capacity(handed.message.message.cost() as usize + 256);
     put_http(handed, &mut body);
     body.freeze()
 }
@@ -101,11 +103,17 @@ fn http(handed: &Handed) -> Bytes {
 /// The callback as the server sent it, to the client's own address.
 fn put_http(handed: &Handed, to: &mut BytesMut) {
     let message = &handed.message.message;
-    to.put(format!("{} {} HTTP/1.1\r\n", message.method, handed.target).as_bytes());
-    to.put(format!("Host: {}\r\n", authority(&handed.target)).as_bytes());
+    let target = handed.of.message_target();
+    put(to, [&*message.method, " ", &*target, " HTTP/1.1\r\nHost: ", authority(&target), "\r\n"]);
     to.put(&message.header_lines[..]);
-    to.put(&b"\r\n"[..]);
+    put(to, ["\r\n"]);
     to.put(&message.body[..]);
+}
+
+fn put<const N: usize>(to: &mut BytesMut, pieces: [&str; N]) {
+    for piece in pieces {
+        to.put(piece.as_bytes());
+    }
 }
 
 fn authority(url: &str) -> &str {
@@ -126,7 +134,7 @@ struct JsonMessage<'a> {
     received_at: String,
     class: &'a str,
     method: &'a str,
-    target: &'a str,
+    target: Cow<'a, str>,
     headers: Vec<(String, String)>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
@@ -138,13 +146,14 @@ impl<'a> JsonMessage<'a> {
     fn new(handed: &'a Handed) -> Self {
         let message = &handed.message.message;
         let text = std::str::from_utf8(&message.body).ok();
-        let host = ("Host".to_owned(), authority(&handed.target).to_owned());
+        let target = handed.of.message_target();
+        let host = ("Host".to_owned(), authority(&target).to_owned());
         Self {
             id: handed.message.id.0,
             received_at: rfc3339(handed.message.received),
             class: message.class.name(),
             method: &message.method,
-            target: &handed.target,
+            target,
             headers: std::iter::once(host).chain(header_fields(&message.header_lines)).collect(),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(&message.body)),

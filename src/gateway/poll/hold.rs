@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::events::Events;
 use super::forms::{self, Handed};
@@ -15,7 +15,7 @@ use crate::clock;
 use crate::gateway::Gateway;
 use crate::http1::Response;
 use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
-use crate::store::{Bell, Lookup, MailboxStore, Taken, Turn};
+use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
 use crate::telemetry::PollResult;
 
 /// What a poll is answered.
@@ -66,7 +66,10 @@ pub async fn answer(
         }
         Ok(mut poll) => {
             let found = poll.wait(gone, false).await;
-            poll.leave().await;
+            // What it took ended its turn; the turns of which it took nothing are given back.
+            if poll.turns.len() > 1 || !matches!(found, Found::News(_)) {
+                poll.leave().await;
+            }
             match found {
                 Found::News(news) => (
                     PollResult::News,
@@ -87,14 +90,14 @@ pub async fn answer(
 /// A poll that has the turn at its mailboxes.
 pub struct Poll {
     pub(super) gateway: Arc<Gateway>,
-    turns: Vec<(MailboxId, Turn, Arc<str>)>,
+    turns: Vec<(store::Found, Turn)>,
     bell: Bell,
     pub(super) form: Form,
     /// How long it may be held.
     pub(super) hold: Duration,
     pub(super) last_event_id: Option<EventId>,
-    /// When the hold is over.
-    timer: std::pin::Pin<Box<Sleep>>,
+    /// When the hold is over; it begins with the first wait.
+    deadline: Option<Instant>,
 }
 
 /// What a wait ends with.
@@ -134,18 +137,17 @@ async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (P
     drop(config);
     let bell = Bell::default();
     let mut turns = Vec::new();
-    for mailbox in resolve(gateway, &request.target).await {
-        let Ok(info) = gateway.store.info(mailbox).await else { continue };
-        let Ok((turn, acknowledged)) = gateway.store.begin_poll(mailbox, request.last_event_id, &bell).await
+    for found in resolve(gateway, &request.target).await {
+        let Ok((turn, acknowledged)) = gateway.store.begin_poll(found.id, request.last_event_id, &bell).await
         else {
             continue;
         };
         if acknowledged > 0 {
             gateway.metrics.acknowledged(acknowledged);
             let up_to = request.last_event_id.map(tracing::field::display);
-            tracing::debug!(%mailbox, acknowledged, up_to, "messages acknowledged");
+            tracing::debug!(mailbox = %found.id, acknowledged, up_to, "messages acknowledged");
         }
-        turns.push((mailbox, turn, info.subscription.message_target().into()));
+        turns.push((found, turn));
     }
     if turns.is_empty() {
         return Err((PollResult::Unknown, unknown(&request.target)));
@@ -157,25 +159,24 @@ async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (P
         form: request.form,
         hold,
         last_event_id: request.last_event_id,
-        timer: Box::pin(sleep(hold)),
+        deadline: None,
     })
 }
 
 /// After how many seconds a poll that was too many may come again.
 const RETRY_AFTER: u64 = 10;
 
-async fn resolve(gateway: &Gateway, target: &Target) -> Vec<MailboxId> {
+async fn resolve(gateway: &Gateway, target: &Target) -> Vec<store::Found> {
     match target {
         Target::Key(key) => gateway.store.find(Lookup::PollKey(*key)).await,
         Target::Subscriptions { node, ids, client } => {
-            let mut mailboxes = Vec::new();
+            let mut mailboxes: Vec<store::Found> = Vec::new();
             for id in ids {
-                for mailbox in gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await {
+                for found in gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await {
                     // Ids can be guessed: without a key, only who subscribed may poll.
-                    let info = gateway.store.info(mailbox).await;
-                    let own = info.is_ok_and(|info| info.subscription.subscriber == Some(*client));
-                    if own && !mailboxes.contains(&mailbox) {
-                        mailboxes.push(mailbox);
+                    let own = found.subscription.subscriber == Some(*client);
+                    if own && mailboxes.iter().all(|other| other.id != found.id) {
+                        mailboxes.push(found);
                     }
                 }
             }
@@ -192,14 +193,16 @@ fn unknown(target: &Target) -> Response {
 }
 
 impl Poll {
-    /// Waits until there is something to say; with `more`, behind what this poll has said already.
-    pub(super) async fn wait(&mut self, gone: impl Future<Output = ()>, more: bool) -> Found {
-        let found = self.look(more).await;
+    /// Waits until there is something to say; if it `goes_on`, behind what this poll has said already.
+    pub(super) async fn wait(&mut self, gone: impl Future<Output = ()>, goes_on: bool) -> Found {
+        let found = self.look(goes_on).await;
         if self.hold.is_zero() || !matches!(found, Found::End(PollResult::Empty)) {
             return found;
         }
         let gateway = self.gateway.clone();
         let _held = gateway.metrics.hold();
+        let mut timer = Box::pin(self.deadline.map_or_else(|| sleep(self.hold), sleep_until));
+        self.deadline = Some(timer.deadline());
         tokio::pin!(gone);
         loop {
             tokio::select! {
@@ -207,13 +210,13 @@ impl Poll {
                 biased;
                 () = &mut gone => return Found::End(PollResult::Gone),
                 () = self.bell.notified() => {}
-                () = &mut self.timer => return Found::End(PollResult::Empty),
+                () = &mut timer => return Found::End(PollResult::Empty),
                 () = gateway.stop.cancelled() => {
                     sleep(Gateway::DRAIN.mul_f64(rand::random())).await;
                     return Found::End(PollResult::Stopping);
                 }
             }
-            match self.look(more).await {
+            match self.look(goes_on).await {
                 Found::End(PollResult::Empty) => {}
                 found => return found,
             }
@@ -222,13 +225,13 @@ impl Poll {
 
     /// Gives the turns back.
     pub(super) async fn leave(&self) {
-        for (mailbox, turn, _) in &self.turns {
-            self.gateway.store.leave(*mailbox, *turn).await;
+        for (mailbox, turn) in &self.turns {
+            self.gateway.store.leave(mailbox.id, *turn).await;
         }
     }
 
     /// Takes what there is.
-    async fn look(&self, more: bool) -> Found {
+    async fn look(&self, goes_on: bool) -> Found {
         let now = clock::now();
         let config = self.gateway.config();
         let mut room = config.polling.batch;
@@ -237,14 +240,14 @@ impl Poll {
         }
         let mut news = News { messages: Vec::new(), pending: 0, dropped: 0, receipt: self.receipt() };
         let mut alive = false;
-        for (mailbox, turn, target) in &self.turns {
+        for (mailbox, turn) in &self.turns {
             let full = room.messages == 0 || room.bytes == 0;
             if full {
                 // The next poll takes the rest; its first look is at the same mailboxes.
                 break;
             }
             let limits = &config.polling.limits;
-            let (taken, lost) = self.gateway.store.take(*mailbox, *turn, room, more, limits, now).await;
+            let (taken, lost) = self.gateway.store.take(mailbox.id, *turn, room, goes_on, limits, now).await;
             self.gateway.record_lost(&lost, now);
             match taken {
                 Taken::Nothing => alive = true,
@@ -259,14 +262,16 @@ impl Poll {
                     self.count(&batch, now);
                     news.pending += batch.pending;
                     news.dropped += batch.gap;
-                    news.receipt.handouts.push((*mailbox, batch.handout));
-                    let handed = |message| Handed { message, target: target.clone() };
+                    news.receipt.handouts.push((mailbox.id, batch.handout));
+                    let handed = |message| Handed { message, of: mailbox.subscription.clone() };
                     news.messages.extend(batch.messages.into_iter().map(handed));
                 }
             }
         }
         if !news.receipt.handouts.is_empty() {
-            news.messages.sort_by_key(|handed| handed.message.id);
+            if self.turns.len() > 1 {
+                news.messages.sort_by_key(|handed| handed.message.id);
+            }
             Found::News(news)
         } else if alive {
             Found::End(PollResult::Empty)

@@ -37,7 +37,7 @@ pub(crate) async fn a_lease_ends_and_may_be_prolonged_or_shortened(mut ground: G
         assert_eq!(ground.store.expire(&ground.limits, ground.now).await.ended, ended, "{seconds} s");
         let mut found = Vec::new();
         for n in 1..=3 {
-            found.extend(ground.store.find(Lookup::Token(token(n))).await);
+            found.extend(ground.find(Lookup::Token(token(n))).await);
         }
         assert_eq!(found, alive, "{seconds} s");
         assert_eq!(ground.store.totals().mailboxes, alive.len() as u64);

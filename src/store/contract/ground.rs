@@ -10,7 +10,7 @@ use crate::mailbox::{
     Batch, BatchLimits, CallbackToken, Class, EventId, Limits, Lost, MailboxId, Message, Offered, Outcome,
     PollKey, Subscription, Timestamp,
 };
-use crate::store::{Bell, Caps, MailboxStore, NewMailbox, OfferError, Taken, Turn};
+use crate::store::{Bell, Caps, Lookup, MailboxStore, NewMailbox, OfferError, Taken, Turn};
 
 /// Makes an empty store.
 pub(crate) type Make = Arc<dyn Fn(Caps) -> Arc<dyn MailboxStore> + Send + Sync>;
@@ -101,6 +101,11 @@ impl Ground {
     /// Offers a message that must be accepted.
     pub async fn offer(&self, mailbox: MailboxId, body: &str) -> EventId {
         self.offer_as(mailbox, body, Class::Message).await.unwrap().outcome.unwrap()
+    }
+
+    /// Every live mailbox that fits.
+    pub async fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId> {
+        self.store.find(wanted).await.iter().map(|found| found.id).collect()
     }
 
     /// A poll begins.

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use super::slot::Slot;
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
-use crate::store::{Gone, Lookup, principal_key};
+use crate::store::{Found, Gone, Lookup, principal_key};
+
+/// For keys that the gateway draws itself: nobody can choose them so that they collide.
+type FastHash = foldhash::fast::RandomState;
 
 /// Every mailbox, and the names of the live ones.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    slots: HashMap<MailboxId, Arc<Slot>>,
-    tokens: HashMap<CallbackToken, MailboxId>,
-    poll_keys: HashMap<PollKey, MailboxId>,
+    slots: HashMap<MailboxId, Arc<Slot>, FastHash>,
+    tokens: HashMap<CallbackToken, Arc<Slot>, FastHash>,
+    poll_keys: HashMap<PollKey, Arc<Slot>, FastHash>,
     subscription_ids: HashMap<Box<str>, Vec<MailboxId>>,
     principals: HashMap<Box<str>, Vec<MailboxId>>,
 }
@@ -41,8 +44,8 @@ impl Index {
     }
 
     pub(super) fn insert(&mut self, slot: Arc<Slot>) {
-        self.tokens.insert(slot.token, slot.id);
-        self.poll_keys.insert(slot.poll_key, slot.id);
+        self.tokens.insert(slot.token, slot.clone());
+        self.poll_keys.insert(slot.poll_key, slot.clone());
         if let Some(principal) = &slot.subscription.principal {
             self.principals.entry(principal_key(principal).into()).or_default().push(slot.id);
         }
@@ -51,7 +54,7 @@ impl Index {
 
     /// Lets the mailbox be found by the upstream's id for its subscription, and by no older one.
     pub(super) fn name(&mut self, slot: &Slot, subscription_id: &str) -> Result<(), Gone> {
-        if self.tokens.get(&slot.token) != Some(&slot.id) {
+        if !self.tokens.contains_key(&slot.token) {
             return Err(Gone);
         }
         let older = slot.lock().subscription_id.replace(subscription_id.into());
@@ -80,20 +83,20 @@ impl Index {
         self.slots.remove(&mailbox);
     }
 
-    pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId> {
+    pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
+        let found = |slot: &Arc<Slot>| Found { id: slot.id, subscription: slot.subscription.clone() };
+        let all = |mailboxes: Option<&Vec<MailboxId>>| -> Vec<Found> {
+            mailboxes.into_iter().flatten().filter_map(|id| self.slots.get(id)).map(found).collect()
+        };
         match wanted {
-            Lookup::Token(token) => self.tokens.get(&token).copied().into_iter().collect(),
-            Lookup::PollKey(key) => self.poll_keys.get(&key).copied().into_iter().collect(),
+            Lookup::Token(token) => self.tokens.get(&token).map(found).into_iter().collect(),
+            Lookup::PollKey(key) => self.poll_keys.get(&key).map(found).into_iter().collect(),
             Lookup::SubscriptionId { id, node } => {
-                let at_node = |mailbox: &&MailboxId| match node {
-                    Some(node) => {
-                        self.slots.get(mailbox).is_some_and(|slot| &*slot.subscription.node == node)
-                    }
-                    None => true,
-                };
-                self.subscription_ids.get(id).into_iter().flatten().filter(at_node).copied().collect()
+                let mut at_node = all(self.subscription_ids.get(id));
+                at_node.retain(|found| node.is_none_or(|node| &*found.subscription.node == node));
+                at_node
             }
-            Lookup::Principal(url) => self.principals.get(&*principal_key(url)).cloned().unwrap_or_default(),
+            Lookup::Principal(url) => all(self.principals.get(&*principal_key(url))),
         }
     }
 }

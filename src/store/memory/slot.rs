@@ -88,7 +88,7 @@ impl SlotState {
         &mut self,
         turn: Turn,
         room: BatchLimits,
-        more: bool,
+        goes_on: bool,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
@@ -96,13 +96,12 @@ impl SlotState {
             return (Taken::Superseded, Lost::default());
         }
         let lost = self.expire(limits, now);
-        let batch = if more { self.mailbox.take_more(room) } else { self.mailbox.take(room) };
-        let taken = match batch {
-            Some(batch) => Taken::Batch(batch),
-            None => Taken::Nothing,
-        };
-        self.hold(matches!(taken, Taken::Nothing));
-        (taken, lost)
+        let batch = if goes_on { self.mailbox.take_more(room) } else { self.mailbox.take(room) };
+        self.hold(batch.is_none());
+        if batch.is_some() && !goes_on {
+            self.bell = None;
+        }
+        (batch.map_or(Taken::Nothing, Taken::Batch), lost)
     }
 
     pub(super) fn leave(&mut self, turn: Turn) {
