@@ -124,7 +124,8 @@ fn serve_on<V: Service + 'static>(
     let service = Arc::new(service);
     let token = stop.clone();
     let handle = move |stream, peer| {
-        let (service, stop) = (service.clone(), token.clone());
+        // A token of its own: to wait for the one that all share, each would queue at its lock.
+        let (service, stop) = (service.clone(), token.child_token());
         async move { serve(Connection::new(stream), peer, &*service, limits, stop).await }
     };
     tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));

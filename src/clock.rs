@@ -26,6 +26,11 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// When the runtime's timers will have waited for `span`.
+pub fn in_time(span: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + span
+}
+
 /// Now, by the wall clock: for `Date` and for people.
 pub fn wall() -> SystemTime {
     SystemTime::now()

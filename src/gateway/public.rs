@@ -17,15 +17,15 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
 use super::{Gateway, poll, subscribe};
 use crate::clock;
 use crate::http1::{
-    Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead, Response,
-    ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Connection, Framing, HeadError, HeadLimits, Headers, Reply, RequestHead, Response, ServeLimits, Times,
+    Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 
@@ -63,10 +63,13 @@ impl Public {
     /// Serves one connection until either side is done with it.
     pub async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
         let mut connection = Connection::new(stream);
+        // A token of its own: to wait for the one that all share, each would queue at its lock.
+        let stop = self.gateway.stop.child_token();
         let times = LIMITS.times;
         let mut own_connection = None;
         loop {
-            let head = match Box::pin(self.next_head(&mut connection)).await {
+            let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
+            let head = match stop.run_until_cancelled(next).await.unwrap_or(Ok(None)) {
                 Ok(None) => return,
                 Ok(Some(head)) => head,
                 Err(error) => {
@@ -87,32 +90,43 @@ impl Public {
                 continue;
             }
             let mut reply = Reply::to(&head);
-            let request = match Box::pin(read_poll(&mut connection, head, peer)).await {
-                Ok(request) => request,
-                Err(answer) => return Box::pin(refuse(connection, reply.version, answer, times)).await,
-            };
+            if head.framing != Framing::Empty
+                && let Err(answer) = Box::pin(read_body(&mut connection, &head, LIMITS)).await
+            {
+                return Box::pin(refuse(connection, reply.version, answer, times)).await;
+            }
+            let request = poll::read(&head, peer.ip().to_canonical());
+            drop(head);
             let answer = match request {
                 Err(response) => Some(poll::Answer::refused(&self.gateway, response)),
-                Ok(request) => poll::answer(&self.gateway, &request, connection.closed()).await,
+                Ok(request) => {
+                    let client = poll::Client { connection: &mut connection, stop: &stop };
+                    poll::answer(&self.gateway, &request, client).await
+                }
             };
-            let Some(answer) = answer else { return };
-            reply.keep_alive &= !self.gateway.stop.is_cancelled();
-            match Box::pin(write_answer(&mut connection, answer, reply)).await {
-                Ok(true) => {}
-                Ok(false) => return Box::pin(connection.close()).await,
+            reply.keep_alive &= !stop.is_cancelled();
+            let written = match answer {
+                None => return,
+                Some(poll::Answer::Whole(response, receipt)) => {
+                    let written = connection.answer(&response, reply, times).await;
+                    if let Some(receipt) = receipt {
+                        receipt.settle(outcome(&written)).await;
+                    }
+                    written
+                }
+                Some(poll::Answer::Stream(response, events)) => {
+                    let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
+                    // Without chunks the stream ends where the connection does.
+                    reply.keep_alive &= reply.version == Version::Http11;
+                    Box::pin(write_events(&mut connection, &stop, head, *events, reply.version)).await
+                }
+            };
+            match written {
+                Ok(()) if reply.keep_alive => {}
+                Ok(()) => return Box::pin(connection.close()).await,
                 Err(_) => return,
             }
         }
-    }
-
-    /// The next request's head; `None` if there is none, or none is wanted any more.
-    async fn next_head(
-        &self,
-        connection: &mut Connection<TcpStream>,
-    ) -> Result<Option<RequestHead>, ReadHeadError> {
-        let times = LIMITS.times;
-        let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
-        self.gateway.stop.run_until_cancelled(next).await.unwrap_or(Ok(None))
     }
 
     /// Hands the request to pingora. Returns the connection if it can carry another request.
@@ -151,42 +165,6 @@ impl Public {
     }
 }
 
-/// Reads what is left of a poll, and what it asks for. The outer error is the answer to what could not be
-/// read to its end, the inner one to what was not understood.
-async fn read_poll(
-    connection: &mut Connection<TcpStream>,
-    head: RequestHead,
-    peer: SocketAddr,
-) -> Result<Result<PollRequest, Response>, Response> {
-    read_body(connection, &head, LIMITS).await?;
-    Ok(poll::read(&head, peer.ip().to_canonical()))
-}
-
-/// Writes the answer to a poll, and tells its mailboxes what became of it. Whether the connection can carry
-/// another request.
-async fn write_answer(
-    connection: &mut Connection<TcpStream>,
-    answer: poll::Answer,
-    reply: Reply,
-) -> std::io::Result<bool> {
-    let times = LIMITS.times;
-    match answer {
-        poll::Answer::Whole(response, receipt) => {
-            let written = connection.answer(&response, reply, times).await;
-            if let Some(receipt) = receipt {
-                receipt.settle(outcome(&written)).await;
-            }
-            written?;
-            Ok(reply.keep_alive)
-        }
-        poll::Answer::Stream(response, events) => {
-            let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
-            stream(connection, head, *events, reply.version, times).await?;
-            Ok(reply.keep_alive && reply.version == Version::Http11)
-        }
-    }
-}
-
 /// Whether what comes after this request could be taken for a part of it, or the other way round, on a
 /// connection to the upstream that clients share: from now on this client has one for itself.
 ///
@@ -216,16 +194,17 @@ fn outcome(written: &std::io::Result<()>) -> Outcome {
 }
 
 /// Writes a stream of events, piece by piece.
-async fn stream(
+async fn write_events(
     connection: &mut Connection<TcpStream>,
+    stop: &CancellationToken,
     head: Bytes,
     mut events: poll::Events,
     version: Version,
-    times: Times,
 ) -> std::io::Result<()> {
+    let times = LIMITS.times;
     let mut head = Some(head);
     let chunked = version == Version::Http11;
-    while let Some((piece, receipt)) = events.next(connection.closed()).await {
+    while let Some((piece, receipt)) = events.next(poll::Client { connection, stop }).await {
         let mut start = head.take().unwrap_or_default().to_vec();
         if chunked {
             start.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());

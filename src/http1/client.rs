@@ -91,9 +91,9 @@ pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Result<Answer, CallError> {
     let head_only = call.head_only;
     let exchange = async {
-        connection.write(call.finish(body), Bytes::new()).await?;
+        connection.write(call.finish(body), Bytes::new(), within).await?;
         let head = loop {
-            let head = connection.read_response_head(HeadLimits::default()).await?;
+            let head = connection.read_response_head(HeadLimits::default(), within).await?;
             if head.status >= 200 {
                 break head;
             }
@@ -102,7 +102,7 @@ pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(
             _ if head_only => Framing::Empty,
             framing => framing,
         };
-        let body = connection.read_body(framing, most).await?;
+        let body = connection.read_body(framing, most, within).await?;
         let keep_alive = head.keep_alive() && framing != Framing::UntilClose;
         Ok(Answer { head, body, keep_alive })
     };

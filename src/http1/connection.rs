@@ -2,16 +2,17 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use super::serve::in_time;
+use super::alarm::Alarm;
 use super::{BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
+use crate::clock;
 
 /// How much is read at once. The space is on the stack of the read, not in the connection.
 const READ_SIZE: usize = 8 * 1024;
@@ -25,6 +26,16 @@ pub struct Connection<S> {
     stream: S,
     /// Read, but not yet used. Holds no memory while it is empty.
     input: BytesMut,
+    alarm: Alarm,
+}
+
+/// How a wait for the end of a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The client closed the connection, or half of it.
+    Closed,
+    /// The time was over.
+    Over,
 }
 
 /// Why no head came.
@@ -47,7 +58,7 @@ pub enum ReadHeadError {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection of which nothing was read yet.
     pub fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new() }
+        Self { stream, input: BytesMut::new(), alarm: Alarm::default() }
     }
 
     /// The stream below.
@@ -74,18 +85,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         within: Duration,
     ) -> Result<Option<RequestHead>, ReadHeadError> {
         if self.input.is_empty() {
-            match timeout(idle, self.fill()).await {
-                Ok(Ok(0)) | Err(_) => return Ok(None),
-                Ok(read) => read?,
+            match self.fill_by(clock::in_time(idle)).await {
+                Ok(0) => return Ok(None),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(None),
+                read => read?,
             };
         }
-        let head = self.read_head(limits, |input| RequestHead::parse(input, limits));
-        in_time(within, head).await.map_err(|_| ReadHeadError::TimedOut)?.map(Some)
+        self.read_head(limits, within, |input| RequestHead::parse(input, limits)).await.map(Some)
     }
 
     /// The head of an answer.
-    pub async fn read_response_head(&mut self, limits: HeadLimits) -> Result<ResponseHead, ReadHeadError> {
-        self.read_head(limits, |input| ResponseHead::parse(input, limits)).await
+    pub async fn read_response_head(
+        &mut self,
+        limits: HeadLimits,
+        within: Duration,
+    ) -> Result<ResponseHead, ReadHeadError> {
+        self.read_head(limits, within, |input| ResponseHead::parse(input, limits)).await
     }
 
     /// Parses when a line has ended, and not with each piece: a head that comes byte by byte costs as many
@@ -93,9 +108,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn read_head<H>(
         &mut self,
         limits: HeadLimits,
+        within: Duration,
         parse: impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
     ) -> Result<H, ReadHeadError> {
-        let mut seen = 0;
+        let (mut seen, mut deadline) = (0, None);
         loop {
             let a_line_ended = memchr::memchr(b'\n', &self.input[seen..]).is_some();
             seen = self.input.len();
@@ -105,14 +121,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.consume(length);
                 return Ok(head);
             }
-            if self.fill().await? == 0 {
-                return Err(ReadHeadError::Closed);
-            }
+            let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
+            match self.fill_by(deadline).await {
+                Ok(0) => return Err(ReadHeadError::Closed),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(ReadHeadError::TimedOut),
+                read => read?,
+            };
         }
     }
 
-    /// The whole body, if it is no longer than `most` bytes.
-    pub async fn read_body(&mut self, framing: Framing, most: usize) -> Result<Bytes, BodyError> {
+    /// The whole body, if it is no longer than `most` bytes and comes within `within`.
+    pub async fn read_body(
+        &mut self,
+        framing: Framing,
+        most: usize,
+        within: Duration,
+    ) -> Result<Bytes, BodyError> {
+        let deadline = clock::in_time(within);
         match framing {
             Framing::Empty => Ok(Bytes::new()),
             Framing::Length(length) => {
@@ -121,7 +146,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(BodyError::TooLarge);
                 }
                 while self.input.len() < length {
-                    self.fill_body().await?;
+                    self.fill_body(deadline).await?;
                 }
                 let body = Bytes::copy_from_slice(&self.input[..length]);
                 self.consume(length);
@@ -138,22 +163,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if scanner.is_done() {
                         return Ok(content.freeze());
                     }
-                    self.fill_body().await?;
+                    self.fill_body(deadline).await?;
                 }
             }
             Framing::UntilClose => loop {
                 if self.input.len() > most {
                     return Err(BodyError::TooLarge);
                 }
-                if self.fill().await? == 0 {
-                    return Ok(std::mem::take(&mut self.input).freeze());
+                match self.fill_body(deadline).await {
+                    Err(BodyError::Closed) => return Ok(std::mem::take(&mut self.input).freeze()),
+                    read => read?,
                 }
             },
         }
     }
 
-    async fn fill_body(&mut self) -> Result<(), BodyError> {
-        if self.fill().await? == 0 { Err(BodyError::Closed) } else { Ok(()) }
+    async fn fill_body(&mut self, deadline: Instant) -> Result<(), BodyError> {
+        match self.fill_by(deadline).await {
+            Ok(0) => Err(BodyError::Closed),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(BodyError::TimedOut),
+            read => Ok(read.map(drop)?),
+        }
+    }
+
+    /// Reads once, as much as there is: how many bytes came; 0 at the end. After `deadline` it fails as
+    /// timed out.
+    async fn fill_by(&mut self, deadline: Instant) -> io::Result<usize> {
+        poll_fn(|cx| match self.poll_fill(cx) {
+            Poll::Pending => self.alarm.poll(cx, deadline).map(|()| Err(io::ErrorKind::TimedOut.into())),
+            ready => ready,
+        })
+        .await
     }
 
     /// Reads once, as much as there is: how many bytes came; 0 at the end.
@@ -170,13 +210,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Ready(Ok(read.filled().len()))
     }
 
-    /// Resolves when the client closes the connection, or half of it. Requests that follow are kept, up
-    /// to a bound; beyond it, and behind a request that was kept whole, the end is no longer seen.
-    pub async fn closed(&mut self) {
-        poll_fn(|cx| self.poll_closed(cx)).await;
+    /// Resolves when the client closes the connection, or half of it, or when it is `deadline`.
+    pub async fn closed_by(&mut self, deadline: Instant) -> Waited {
+        poll_fn(|cx| match self.poll_closed(cx) {
+            Poll::Ready(()) => Poll::Ready(Waited::Closed),
+            Poll::Pending => self.alarm.poll(cx, deadline).map(|()| Waited::Over),
+        })
+        .await
     }
 
-    /// The same, polled.
+    /// Ready when the client closes the connection, or half of it. Requests that follow are kept, up to a
+    /// bound; beyond it, and behind a request that was kept whole, the end is no longer seen.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.input.len() < READ_AHEAD {
             if !matches!(ready!(self.poll_fill(cx)), Ok(n) if n > 0) {
@@ -186,10 +230,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
-    /// Writes all of it, in this order.
-    pub async fn write(&mut self, head: Bytes, body: Bytes) -> io::Result<()> {
+    /// Writes all of it, in this order; what is not taken within `within` fails as timed out.
+    pub async fn write(&mut self, head: Bytes, body: Bytes, within: Duration) -> io::Result<()> {
         let mut all = head.chain(body);
-        self.stream.write_all_buf(&mut all).await?;
+        let mut deadline = None;
+        let mut write = pin!(self.stream.write_all_buf(&mut all));
+        poll_fn(|cx| match write.as_mut().poll(cx) {
+            Poll::Pending => {
+                let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
+                self.alarm.poll(cx, deadline).map(|()| Err(io::ErrorKind::TimedOut.into()))
+            }
+            ready => ready,
+        })
+        .await?;
         self.stream.flush().await
     }
 

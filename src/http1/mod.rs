@@ -16,6 +16,7 @@
 //! What it refuses to do: HTTP/2, TLS, compression, trailers (they are read and thrown away).
 
 pub mod accept;
+mod alarm;
 mod body;
 pub mod client;
 mod connection;
@@ -25,7 +26,7 @@ mod response;
 mod serve;
 
 pub use body::{BodyError, ChunkScanner, Framing, FramingError};
-pub use connection::{Connection, ReadHeadError};
+pub use connection::{Connection, ReadHeadError, Waited};
 pub use fields::{Fields, Headers};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
 pub use response::{Response, reason_phrase};

@@ -1,15 +1,10 @@
 //! Request in, answer out, for as long as the connection lasts.
 
-use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -153,20 +148,21 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
     if head.framing == Framing::Empty {
         return Ok(Bytes::new());
     }
+    let times = limits.times;
     let read = async {
         let too_large = matches!(head.framing, Framing::Length(n) if n > limits.body as u64);
         if too_large {
             return Err(BodyError::TooLarge);
         }
         if head.version == Version::Http11 && head.fields.list("expect").any(is_100_continue) {
-            connection.write(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"), Bytes::new()).await?;
+            let go_on = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+            connection.write(go_on, Bytes::new(), times.write).await?;
         }
-        connection.read_body(head.framing, limits.body).await
+        connection.read_body(head.framing, limits.body, times.body).await
     };
-    let error = match in_time(limits.times.body, read).await {
-        Ok(Ok(body)) => return Ok(body),
-        Ok(Err(error)) => error,
-        Err(_) => BodyError::TimedOut,
+    let error = match read.await {
+        Ok(body) => return Ok(body),
+        Err(error) => error,
     };
     let status = match &error {
         BodyError::TooLarge => 413,
@@ -192,16 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes all of it, in this order, within the time that a peer has to take it.
     pub async fn write_within(&mut self, head: Bytes, body: Bytes, times: Times) -> std::io::Result<()> {
         let within = times.write + Duration::from_millis((head.len() + body.len()) as u64);
-        in_time(within, self.write(head, body)).await?
-    }
-}
-
-/// As [`timeout`], without a timer for what is done at once, as it nearly always is.
-pub(super) async fn in_time<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    let mut future = pin!(future);
-    match poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
-        Poll::Ready(output) => Ok(output),
-        Poll::Pending => timeout(limit, future).await,
+        self.write(head, body, within).await
     }
 }
 

@@ -7,10 +7,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::forms;
-use super::hold::{Found, Poll, Receipt};
+use super::hold::{Client, Found, Poll, Receipt};
 use crate::telemetry::PollResult;
 
 /// Well below the least time-out of a proxy that cuts silent connections.
@@ -37,7 +38,10 @@ impl Events {
     }
 
     /// The next piece of the stream, when there is one; `None` at its end.
-    pub async fn next(&mut self, gone: impl Future<Output = ()>) -> Option<(Bytes, Option<Receipt>)> {
+    pub async fn next<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        client: Client<'_, S>,
+    ) -> Option<(Bytes, Option<Receipt>)> {
         if self.state == State::Start {
             self.state = State::Running;
             // Reconnect at once: a stream ends when it has said enough.
@@ -51,7 +55,7 @@ impl Events {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ticks.reset();
         let found = tokio::select! {
-            found = self.poll.wait(gone, true) => found,
+            found = self.poll.wait(client, true) => found,
             _ = ticks.tick() => return Some((Bytes::from_static(b": still here\n\n"), None)),
         };
         match found {

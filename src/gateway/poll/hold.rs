@@ -1,19 +1,21 @@
 //! Waiting until there is something to say.
 //!
-//! A poll that waits owns its turns at the mailboxes, a bell and a timer. It takes messages only when it
+//! A poll that waits owns its turns at the mailboxes and a bell; the timer is its connection's. It takes messages only when it
 //! answers, so a client that goes away while it waits takes nothing with it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::forms::{self, Handed};
 use super::{Form, PollRequest, Target};
 use crate::clock;
 use crate::gateway::Gateway;
-use crate::http1::Response;
+use crate::http1::{Connection, Response, Waited};
 use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
 use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
 use crate::telemetry::PollResult;
@@ -51,11 +53,19 @@ impl Answer {
     }
 }
 
+/// The client of a poll: while it waits, it may go away, and the gateway may stop.
+pub struct Client<'a, S> {
+    /// Its connection.
+    pub connection: &'a mut Connection<S>,
+    /// Set when the gateway stops.
+    pub stop: &'a CancellationToken,
+}
+
 /// Answers a poll, at once or when there is something to say; `None` if the client went away.
-pub async fn answer(
+pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     gateway: &Arc<Gateway>,
     request: &PollRequest,
-    gone: impl Future<Output = ()>,
+    client: Client<'_, S>,
 ) -> Option<Answer> {
     let (result, answer) = match begin(gateway, request).await {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
@@ -65,7 +75,7 @@ pub async fn answer(
             return Some(Answer::Stream(head, Box::new(Events::new(poll))));
         }
         Ok(mut poll) => {
-            let found = poll.wait(gone, false).await;
+            let found = poll.wait(client, false).await;
             // What it took ended its turn; the turns of which it took nothing are given back.
             if poll.turns.len() > 1 || !matches!(found, Found::News(_)) {
                 poll.leave().await;
@@ -194,24 +204,28 @@ fn unknown(target: &Target) -> Response {
 
 impl Poll {
     /// Waits until there is something to say; if it `goes_on`, behind what this poll has said already.
-    pub(super) async fn wait(&mut self, gone: impl Future<Output = ()>, goes_on: bool) -> Found {
+    pub(super) async fn wait<S: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        client: Client<'_, S>,
+        goes_on: bool,
+    ) -> Found {
         let found = self.look(goes_on).await;
         if self.hold.is_zero() || !matches!(found, Found::End(PollResult::Empty)) {
             return found;
         }
-        let gateway = self.gateway.clone();
-        let _held = gateway.metrics.hold();
-        let mut timer = Box::pin(self.deadline.map_or_else(|| sleep(self.hold), sleep_until));
-        self.deadline = Some(timer.deadline());
-        tokio::pin!(gone);
+        let metrics = self.gateway.metrics.clone();
+        let _held = metrics.hold();
+        let deadline = *self.deadline.get_or_insert_with(|| clock::in_time(self.hold));
         loop {
             tokio::select! {
                 // First, so that a message which comes at the same moment stays where it is.
                 biased;
-                () = &mut gone => return Found::End(PollResult::Gone),
+                waited = client.connection.closed_by(deadline) => return Found::End(match waited {
+                    Waited::Closed => PollResult::Gone,
+                    Waited::Over => PollResult::Empty,
+                }),
                 () = self.bell.notified() => {}
-                () = &mut timer => return Found::End(PollResult::Empty),
-                () = gateway.stop.cancelled() => {
+                () = client.stop.cancelled() => {
                     sleep(Gateway::DRAIN.mul_f64(rand::random())).await;
                     return Found::End(PollResult::Stopping);
                 }

@@ -10,5 +10,5 @@ mod hold;
 mod request;
 
 pub use events::Events;
-pub use hold::{Answer, Receipt, answer};
+pub use hold::{Answer, Client, Receipt, answer};
 pub use request::{Form, PATH, PollRequest, Target, is_poll, read};

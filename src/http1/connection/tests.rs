@@ -48,8 +48,8 @@ async fn a_connection_that_waits_holds_no_buffer() {
     client.write_all(HEAD).await.unwrap();
     read(&mut connection).await.unwrap().unwrap();
     assert_eq!(connection.input.capacity(), 0);
-    let waiting = tokio::time::timeout(Duration::from_millis(1), connection.closed()).await;
-    assert!(waiting.is_err());
+    let waited = connection.closed_by(clock::in_time(Duration::from_millis(1))).await;
+    assert_eq!(waited, Waited::Over);
     assert_eq!(connection.input.capacity(), 0);
 }
 
@@ -91,7 +91,7 @@ async fn bodies_are_read_to_their_end_and_no_further() {
         client.write_all(sent.as_bytes()).await.unwrap();
         drop(client);
         connection.fill().await.unwrap();
-        assert_eq!(connection.read_body(framing, 5).await.unwrap(), body, "{framing:?}");
+        assert_eq!(connection.read_body(framing, 5, WITHIN).await.unwrap(), body, "{framing:?}");
         assert_eq!(&connection.input_mut()[..], rest.as_bytes(), "{framing:?}");
     }
 }
@@ -107,14 +107,14 @@ async fn a_body_that_is_too_large_or_breaks_off_is_refused() {
         let (mut client, mut connection) = pipe();
         client.write_all(sent.as_bytes()).await.unwrap();
         drop(client);
-        let error = connection.read_body(framing, 5).await.unwrap_err();
+        let error = connection.read_body(framing, 5, WITHIN).await.unwrap_err();
         assert!(matches!(error, BodyError::TooLarge), "{framing:?}: {error}");
     }
     for (framing, sent) in [(Framing::Length(5), "hell"), (Framing::Chunked, "5\r\nhell")] {
         let (mut client, mut connection) = pipe();
         client.write_all(sent.as_bytes()).await.unwrap();
         drop(client);
-        let error = connection.read_body(framing, 5).await.unwrap_err();
+        let error = connection.read_body(framing, 5, WITHIN).await.unwrap_err();
         assert!(matches!(error, BodyError::Closed), "{framing:?}: {error}");
     }
 }
@@ -124,7 +124,7 @@ async fn that_the_client_goes_away_is_seen_and_what_it_says_meanwhile_is_kept() 
     let (mut client, mut connection) = pipe();
     client.write_all(HEAD).await.unwrap();
     drop(client);
-    connection.closed().await;
+    assert_eq!(connection.closed_by(clock::in_time(IDLE)).await, Waited::Closed);
     assert_eq!(read(&mut connection).await.unwrap().unwrap().path(), "/a");
 }
 
@@ -132,7 +132,7 @@ async fn that_the_client_goes_away_is_seen_and_what_it_says_meanwhile_is_kept() 
 async fn closing_lets_the_answer_arrive() {
     let (mut client, mut connection) = pipe();
     client.write_all(b"what nobody reads").await.unwrap();
-    connection.write(Bytes::from_static(b"an "), Bytes::from_static(b"answer")).await.unwrap();
+    connection.write(Bytes::from_static(b"an "), Bytes::from_static(b"answer"), WITHIN).await.unwrap();
     let closing = tokio::spawn(connection.close());
     let mut answer = Vec::new();
     let at_once = tokio::time::timeout(Duration::from_secs(1), client.read_to_end(&mut answer)).await;
