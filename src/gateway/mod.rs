@@ -23,6 +23,7 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::Guard;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, LiveConfig};
@@ -61,9 +62,9 @@ impl Gateway {
         Self { config, store, metrics, upstream: Upstream::default(), stop, drops: DropLog::default() }
     }
 
-    /// The running configuration.
-    pub fn config(&self) -> Arc<Config> {
-        self.config.load_full()
+    /// The running configuration, as of now.
+    pub fn config(&self) -> Guard<Arc<Config>> {
+        self.config.load()
     }
 
     /// Counts and logs what was lost.

@@ -1,8 +1,8 @@
 //! A stream, and what was read from it too early.
 
 use std::future::poll_fn;
-use std::io;
-use std::pin::{Pin, pin};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -234,13 +234,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn write(&mut self, head: Bytes, body: Bytes, within: Duration) -> io::Result<()> {
         let mut all = head.chain(body);
         let mut deadline = None;
-        let mut write = pin!(self.stream.write_all_buf(&mut all));
-        poll_fn(|cx| match write.as_mut().poll(cx) {
-            Poll::Pending => {
-                let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
-                self.alarm.poll(cx, deadline).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        poll_fn(|cx| {
+            while all.has_remaining() {
+                let mut pieces = [IoSlice::new(&[]); 2];
+                let count = all.chunks_vectored(&mut pieces);
+                let written = match &pieces[..count] {
+                    // The kernel has a shorter way for one piece.
+                    [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
+                    pieces => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+                };
+                match written? {
+                    Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(written) => all.advance(written),
+                    Poll::Pending => {
+                        let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
+                        ready!(self.alarm.poll(cx, deadline));
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                }
             }
-            ready => ready,
+            Poll::Ready(io::Result::Ok(()))
         })
         .await?;
         self.stream.flush().await

@@ -4,6 +4,8 @@
 //! a client is one request of the upstream. That goes further than RFC 9112 asks: lines end with CRLF and
 //! nothing else, nothing stands before the request line, and a `Host` is never empty.
 
+use std::mem::MaybeUninit;
+
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Fields, Framing, FramingError, Headers};
@@ -80,9 +82,10 @@ pub struct RequestHead {
 impl RequestHead {
     /// Reads a head from the front of `input`: it and its length, or `None` if more is needed.
     pub fn parse(input: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
-        let mut table = [httparse::EMPTY_HEADER; HeadLimits::MOST_FIELDS];
-        let mut request = httparse::Request::new(&mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)]);
-        let length = match request.parse(input) {
+        let mut table = [const { MaybeUninit::uninit() }; HeadLimits::MOST_FIELDS];
+        let table = &mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)];
+        let mut request = httparse::Request::new(&mut []);
+        let length = match request.parse_with_uninit_headers(input, table) {
             Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
             Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
             Ok(_) if !input.contains(&b'\n') => return Err(HeadError::TargetTooLong),
@@ -173,9 +176,11 @@ pub struct ResponseHead {
 impl ResponseHead {
     /// Reads a head from the front of `input`: it and its length, or `None` if more is needed.
     pub fn parse(input: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
-        let mut table = [httparse::EMPTY_HEADER; HeadLimits::MOST_FIELDS];
-        let mut response = httparse::Response::new(&mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)]);
-        let length = match response.parse(input) {
+        let mut table = [const { MaybeUninit::uninit() }; HeadLimits::MOST_FIELDS];
+        let table = &mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)];
+        let mut response = httparse::Response::new(&mut []);
+        let parser = httparse::ParserConfig::default();
+        let length = match parser.parse_response_with_uninit_headers(&mut response, input, table) {
             Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
             Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),

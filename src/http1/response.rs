@@ -7,7 +7,10 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::Version;
+use super::{Reply, Version};
+
+/// How much content is copied behind the head, rather than given to the kernel as a piece of its own.
+const LARGEST_COPY: usize = 4096;
 
 /// An answer: status, fields, body. `Date`, `Content-Length` and `Connection` are the connection's
 /// business and are added when it is written.
@@ -71,20 +74,33 @@ impl Response {
         response
     }
 
-    /// The head's bytes, for a body whose end is told by its length.
-    pub(super) fn head(&self, version: Version, keep_alive: bool, now: SystemTime) -> Bytes {
-        let mut head = self.start_of_head(now);
+    /// The answer's bytes, whose end is told by the length: in one piece if that costs little, or the head
+    /// and the content.
+    pub(super) fn pieces(&self, reply: Reply, now: SystemTime) -> (Bytes, Bytes) {
+        let body = if reply.head_only || !self.may_have_content() { &Bytes::new() } else { &self.body };
+        let small = body.len() <= LARGEST_COPY;
+        let mut whole = self.head(reply, if small { body.len() } else { 0 }, now).into_bytes();
+        if small {
+            whole.extend_from_slice(body);
+            (whole.into(), Bytes::new())
+        } else {
+            (whole.into(), body.clone())
+        }
+    }
+
+    fn head(&self, reply: Reply, room: usize, now: SystemTime) -> String {
+        let mut head = self.start_of_head(room, now);
         // RFC 9110 §8.6: a 204 has no Content-Length, and a 304's would be another answer's.
         if self.may_have_content() {
             let _ = write!(head, "Content-Length: {}\r\n", self.body.len());
         }
-        match (version, keep_alive) {
+        match (reply.version, reply.keep_alive) {
             (Version::Http11, true) => {}
             (Version::Http10, true) => head.push_str("Connection: keep-alive\r\n"),
             (_, false) => head.push_str("Connection: close\r\n"),
         }
         head.push_str("\r\n");
-        head.into()
+        head
     }
 
     /// Whether an answer with this status can have content at all (RFC 9110 §6.4.1).
@@ -95,7 +111,7 @@ impl Response {
     /// The head's bytes, for a body that is written piece by piece: chunked, or, for HTTP/1.0, until the
     /// connection is closed.
     pub fn stream_head(&self, version: Version, keep_alive: bool, now: SystemTime) -> Bytes {
-        let mut head = self.start_of_head(now);
+        let mut head = self.start_of_head(0, now);
         if version == Version::Http11 {
             head.push_str("Transfer-Encoding: chunked\r\n");
         }
@@ -106,9 +122,9 @@ impl Response {
         head.into()
     }
 
-    fn start_of_head(&self, now: SystemTime) -> String {
+    fn start_of_head(&self, room: usize, now: SystemTime) -> String {
         const REST: usize = "HTTP/1.1 200 ".len() + "\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n".len() + 64;
-        let mut head = String::with_capacity(REST + self.reason.len() + self.field_lines.len());
+        let mut head = String::with_capacity(REST + self.reason.len() + self.field_lines.len() + room);
         let _ = write!(head, "HTTP/1.1 {} ", self.status);
         let _ = Line(&mut head).write_str(&self.reason);
         head.push_str("\r\n");
@@ -167,8 +183,7 @@ mod tests {
     use super::*;
 
     fn head(response: &Response, version: Version, keep_alive: bool) -> String {
-        let head = response.head(version, keep_alive, SystemTime::UNIX_EPOCH);
-        String::from_utf8(head.to_vec()).unwrap()
+        response.head(Reply { version, keep_alive, head_only: false }, 0, SystemTime::UNIX_EPOCH)
     }
 
     #[test]

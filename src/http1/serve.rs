@@ -179,9 +179,7 @@ fn is_100_continue(expectation: &str) -> bool {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Writes an answer, within the time that a peer has to take it.
     pub async fn answer(&mut self, answer: &Response, reply: Reply, times: Times) -> std::io::Result<()> {
-        let head = answer.head(reply.version, reply.keep_alive, clock::wall());
-        let content = !reply.head_only && answer.may_have_content();
-        let body = if content { answer.body.clone() } else { Bytes::new() };
+        let (head, body) = answer.pieces(reply, clock::wall());
         self.write_within(head, body, times).await
     }
 
