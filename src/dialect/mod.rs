@@ -103,6 +103,12 @@ pub enum CallbackRefusal {
     /// All mailboxes together are full.
     #[error("the store is full")]
     StoreFull,
+    /// The store has no space on its file system.
+    #[error("the store has no space")]
+    NoSpace,
+    /// The store cannot keep anything at this moment.
+    #[error("the store is unavailable")]
+    Unavailable,
     /// The client did not take it in time, where that was waited for.
     #[error("the client did not take it in time")]
     NotTaken,
@@ -110,7 +116,7 @@ pub enum CallbackRefusal {
 
 impl CallbackRefusal {
     /// Every reason.
-    pub const ALL: [CallbackRefusal; 12] = [
+    pub const ALL: [CallbackRefusal; 14] = [
         CallbackRefusal::Source,
         CallbackRefusal::Method,
         CallbackRefusal::Unknown,
@@ -122,6 +128,8 @@ impl CallbackRefusal {
         CallbackRefusal::BodyTooLarge,
         CallbackRefusal::Unreadable,
         CallbackRefusal::StoreFull,
+        CallbackRefusal::NoSpace,
+        CallbackRefusal::Unavailable,
         CallbackRefusal::NotTaken,
     ];
 
@@ -139,6 +147,8 @@ impl CallbackRefusal {
             CallbackRefusal::BodyTooLarge => "body-too-large",
             CallbackRefusal::Unreadable => "unreadable",
             CallbackRefusal::StoreFull => "store-full",
+            CallbackRefusal::NoSpace => "no-space",
+            CallbackRefusal::Unavailable => "unavailable",
             CallbackRefusal::NotTaken => "not-taken",
         }
     }

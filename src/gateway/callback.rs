@@ -66,6 +66,11 @@ impl Callbacks {
             Ok(offered) => offered,
             Err(OfferError::Gone(_)) => return Err(CallbackRefusal::Unknown),
             Err(OfferError::StoreFull) => return Err(CallbackRefusal::StoreFull),
+            Err(OfferError::NoSpace) => return Err(CallbackRefusal::NoSpace),
+            Err(OfferError::Unavailable(lost)) => {
+                gateway.record_lost(&lost, now);
+                return Err(CallbackRefusal::Unavailable);
+            }
         };
         gateway.record_lost(&offered.lost, now);
         let event = offered.outcome?;

@@ -110,8 +110,9 @@ async fn open(
     let poll_key = PollKey::from_random(rand::random());
     let host = subscribe.subscription.host.to_string();
     let wish = subscribe.subscription.message_life_time;
-    let lease_ends = clock::now() + UNGRANTED;
-    let new = NewMailbox { token, poll_key, subscription: subscribe.subscription, lease_ends };
+    let created = clock::now();
+    let lease_ends = created + UNGRANTED;
+    let new = NewMailbox { token, poll_key, subscription: subscribe.subscription, created, lease_ends };
     let mailbox = gateway.store.create(new).await.map_err(|error| {
         tracing::warn!(%error, "subscription refused");
         Response::text(503, error).with("Retry-After", RETRY_AFTER)

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{EventId, Message, Timestamp};
+use super::{Buffered, EventId, Message, Timestamp};
 
 /// Why a message left its mailbox undelivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,16 +18,19 @@ pub enum DropReason {
     Abandoned,
     /// An operator removed it.
     Purged,
+    /// The store found it damaged.
+    Corrupt,
 }
 
 impl DropReason {
     /// Every reason, in the order of their declaration.
-    pub const ALL: [DropReason; 5] = [
+    pub const ALL: [DropReason; 6] = [
         DropReason::Overflow,
         DropReason::Expired,
         DropReason::TooLarge,
         DropReason::Abandoned,
         DropReason::Purged,
+        DropReason::Corrupt,
     ];
 
     /// The reason's word in metrics and logs.
@@ -38,6 +41,7 @@ impl DropReason {
             DropReason::TooLarge => "too-large",
             DropReason::Abandoned => "abandoned",
             DropReason::Purged => "purged",
+            DropReason::Corrupt => "corrupt",
         }
     }
 }
@@ -49,6 +53,13 @@ pub struct Lost([u64; DropReason::ALL.len()]);
 impl Lost {
     pub(super) fn count(&mut self, reason: DropReason) {
         self.0[reason as usize] += 1;
+    }
+
+    /// So many messages, all for one reason.
+    pub fn of(reason: DropReason, messages: u64) -> Self {
+        let mut lost = Self::default();
+        lost.0[reason as usize] = messages;
+        lost
     }
 
     /// Adds what another operation lost.
@@ -71,11 +82,11 @@ impl Lost {
 
 /// A message that left its mailbox undelivered, kept for operators.
 #[derive(Clone, Debug)]
-pub struct DroppedMessage {
+pub struct DroppedMessage<C = Arc<Message>> {
     /// The id it had.
     pub id: EventId,
-    /// The message itself.
-    pub message: Arc<Message>,
+    /// The message, as it was buffered.
+    pub message: Buffered<C>,
     /// Why it left.
     pub reason: DropReason,
     /// When it left.
@@ -83,37 +94,48 @@ pub struct DroppedMessage {
 }
 
 /// The dropped messages of one mailbox, oldest first. Bounded: the oldest make room.
-#[derive(Debug, Default)]
-pub(super) struct DroppedSet {
-    messages: VecDeque<DroppedMessage>,
+#[derive(Debug)]
+pub(super) struct DroppedSet<C> {
+    messages: VecDeque<DroppedMessage<C>>,
     bytes: u64,
 }
 
-impl DroppedSet {
-    /// The most it keeps: ten times the documented default of a mailbox, so that one outage of a client
-    /// can be looked into without the set outgrowing what it was dropped from.
-    pub(super) const MAX_MESSAGES: usize = 1000;
-    /// See [`Self::MAX_MESSAGES`].
-    pub(super) const MAX_BYTES: u64 = 1024 * 1024;
+/// The most messages that a dropped set keeps: ten times the documented default of a mailbox, so that one
+/// outage of a client can be looked into without the set outgrowing what it was dropped from.
+const MAX_MESSAGES: usize = 1000;
 
-    /// Keeps it, unless it alone is larger than the set: it would only empty it.
-    pub(super) fn push(&mut self, dropped: DroppedMessage) {
-        if dropped.message.cost() > Self::MAX_BYTES {
-            return;
-        }
-        self.bytes += dropped.message.cost();
+/// The most bytes; see [`MAX_MESSAGES`].
+pub(super) const MAX_BYTES: u64 = 1024 * 1024;
+
+impl<C> Default for DroppedSet<C> {
+    fn default() -> Self {
+        Self { messages: VecDeque::new(), bytes: 0 }
+    }
+}
+
+impl<C> DroppedSet<C> {
+    /// Whether the set would keep it: one that alone is larger than the set would only empty it.
+    pub(super) fn would_keep(message: &Buffered<C>) -> bool {
+        message.cost <= MAX_BYTES
+    }
+
+    /// Keeps it; `forgotten` is told of the older ones that make room.
+    pub(super) fn push(&mut self, dropped: DroppedMessage<C>, mut forgotten: impl FnMut(DroppedMessage<C>)) {
+        self.bytes += dropped.message.cost;
         self.messages.push_back(dropped);
-        while self.messages.len() > Self::MAX_MESSAGES || self.bytes > Self::MAX_BYTES {
-            let Some(oldest) = self.messages.pop_front() else { break };
-            self.bytes -= oldest.message.cost();
+        while self.messages.len() > MAX_MESSAGES || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.pop_oldest() else { break };
+            forgotten(oldest);
         }
     }
 
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    pub(super) fn pop_oldest(&mut self) -> Option<DroppedMessage<C>> {
+        let oldest = self.messages.pop_front()?;
+        self.bytes -= oldest.message.cost;
+        Some(oldest)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &DroppedMessage> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &DroppedMessage<C>> {
         self.messages.iter()
     }
 
@@ -130,8 +152,8 @@ impl DroppedSet {
     }
 
     pub(super) fn check_invariants(&self) {
-        assert_eq!(self.bytes, self.messages.iter().map(|d| d.message.cost()).sum::<u64>());
-        assert!(self.messages.len() <= Self::MAX_MESSAGES && self.bytes <= Self::MAX_BYTES);
+        assert_eq!(self.bytes, self.messages.iter().map(|d| d.message.cost).sum::<u64>());
+        assert!(self.messages.len() <= MAX_MESSAGES && self.bytes <= MAX_BYTES);
     }
 }
 
@@ -141,59 +163,57 @@ mod tests {
     use crate::mailbox::testing::message;
 
     fn dropped(id: u64, cost: u64) -> DroppedMessage {
-        let message = message(cost);
-        DroppedMessage {
-            id: EventId(id),
-            message,
-            reason: DropReason::Expired,
-            dropped_at: Timestamp::default(),
-        }
+        let at = Timestamp::default();
+        let message = Buffered::new(message(cost).into(), at, at);
+        DroppedMessage { id: EventId(id), message, reason: DropReason::Expired, dropped_at: at }
     }
 
-    fn ids(set: &DroppedSet) -> Vec<u64> {
+    fn ids(set: &DroppedSet<Arc<Message>>) -> Vec<u64> {
         set.iter().map(|d| d.id.0).collect()
+    }
+
+    /// Keeps another one; returns what was forgotten for it.
+    fn push(set: &mut DroppedSet<Arc<Message>>, id: u64, cost: u64) -> Vec<u64> {
+        let mut forgotten = Vec::new();
+        set.push(dropped(id, cost), |oldest| forgotten.push(oldest.id.0));
+        set.check_invariants();
+        forgotten
     }
 
     #[test]
     fn the_set_keeps_the_newest() {
         let mut set = DroppedSet::default();
         for id in 1..=1002 {
-            set.push(dropped(id, 1));
-            set.check_invariants();
+            let expected = if id > 1000 { vec![id - 1000] } else { vec![] };
+            assert_eq!(push(&mut set, id, 1), expected);
         }
         assert_eq!(ids(&set), (3..=1002).collect::<Vec<_>>());
-        set.clear();
+        while set.pop_oldest().is_some() {}
         assert_eq!((set.is_empty(), set.bytes()), (true, 0));
     }
 
     #[test]
     fn the_set_is_bounded_by_bytes() {
-        let half = DroppedSet::MAX_BYTES / 2;
+        let half = MAX_BYTES / 2;
         let mut set = DroppedSet::default();
         for (id, cost, kept) in [(1, half, vec![1]), (2, half, vec![1, 2]), (3, 1, vec![2, 3])] {
-            set.push(dropped(id, cost));
+            push(&mut set, id, cost);
             assert_eq!(ids(&set), kept);
-            set.check_invariants();
         }
     }
 
     #[test]
-    fn a_message_larger_than_the_set_does_not_empty_it() {
-        let mut set = DroppedSet::default();
-        set.push(dropped(1, 1));
-        set.push(dropped(2, DroppedSet::MAX_BYTES + 1));
-        assert_eq!(ids(&set), [1]);
-        set.push(dropped(3, DroppedSet::MAX_BYTES));
-        assert_eq!(ids(&set), [3]);
+    fn a_message_larger_than_the_set_would_only_empty_it() {
+        assert!(DroppedSet::would_keep(&dropped(1, MAX_BYTES).message));
+        assert!(!DroppedSet::would_keep(&dropped(1, MAX_BYTES + 1).message));
     }
 
     #[test]
     fn losses_add_up_by_reason() {
         let mut lost = Lost::default();
         lost.count(DropReason::Expired);
-        let mut other = Lost::default();
+        let mut other = Lost::of(DropReason::Purged, 1);
         other.count(DropReason::Expired);
-        other.count(DropReason::Purged);
         lost.add(other);
         assert_eq!(lost.by_reason().collect::<Vec<_>>(), [(DropReason::Expired, 2), (DropReason::Purged, 1)]);
         assert_eq!(lost.total(), 3);

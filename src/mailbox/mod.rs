@@ -8,7 +8,9 @@
 //! - [`Message`], [`Class`]: one callback as the upstream sent it, and how it behaves while it waits.
 //! - [`Limits`]: the documented settings a mailbox is under; valid by construction.
 //! - [`plan`](plan()): the one place where limits are decided.
-//! - [`Mailbox`]: offer, begin a poll, take, settle, acknowledge, expire, end.
+//! - [`Mailbox`]: offer, begin a poll, take, settle, acknowledge, expire, replay, end. Of a message it
+//!   keeps what it decides by ([`Buffered`]); where the message itself is, is its store's business.
+//! - [`Change`]: what an operation changed, for a store that follows it elsewhere.
 //! - [`Subscription`]: whose mailbox it is.
 //!
 //! Invariants ([`Mailbox::check_invariants`] checks them after each step in tests and debug builds):
@@ -20,7 +22,12 @@
 //! - whatever leaves without having been delivered is counted in the gap, except for typing
 //!   notifications.
 
+mod batch;
+mod buffered;
+mod change;
 mod dropped;
+#[cfg(test)]
+mod follower;
 mod id;
 mod limits;
 mod message;
@@ -35,11 +42,17 @@ mod subscription;
 mod testing;
 mod time;
 
+pub use batch::{Batch, BatchLimits, MailboxTotals, Offered, Outcome, TakenMessage};
+pub use buffered::{Buffered, Incoming};
+pub use change::Change;
 pub use dropped::{DropReason, DroppedMessage, Lost};
 pub use id::{CallbackToken, EventId, HandoutId, MailboxId, PollKey};
 pub use limits::{Bound, LifeTimes, LifeTimesError, Limits, Overflow};
 pub use message::{Class, Message, TYPING_LIFE_TIME};
 pub use plan::{Candidate, Plan, Refusal, Superseded, View, plan};
-pub use queue::{Batch, BatchLimits, Mailbox, MailboxTotals, Offered, Outcome, TakenMessage};
+pub use queue::{Mailbox, Replayed, Snapshot};
 pub use subscription::Subscription;
 pub use time::Timestamp;
+
+#[cfg(test)]
+use follower::Follower;

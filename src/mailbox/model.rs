@@ -11,8 +11,8 @@ use proptest::prelude::*;
 
 use super::testing::{HANDOVER, life_times, of_class};
 use super::{
-    BatchLimits, Bound, Class, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, MailboxTotals, Message,
-    Outcome, Overflow, Refusal, TYPING_LIFE_TIME, Timestamp, View,
+    BatchLimits, Bound, Buffered, Class, DropReason, EventId, Follower, HandoutId, Limits, Lost, Mailbox,
+    MailboxTotals, Message, Outcome, Overflow, Refusal, Snapshot, TYPING_LIFE_TIME, Timestamp, View,
 };
 
 #[derive(Clone, Debug)]
@@ -231,6 +231,17 @@ impl Model {
         lost
     }
 
+    fn lose_damaged(&mut self, id: EventId) -> Lost {
+        let mut lost = Lost::default();
+        if let Some(place) = self.kept.iter().position(|k| k.id == id)
+            && !self.kept.remove(place).message.class.is_typing()
+        {
+            lost.count(DropReason::Corrupt);
+            self.losses += 1;
+        }
+        lost
+    }
+
     fn next_deadline(&self, limits: &Limits) -> Option<Timestamp> {
         let end = (!self.dropped.is_empty()).then(|| self.not_empty_since + limits.drop_life_time);
         self.kept.iter().map(|k| k.expires).chain(end).min()
@@ -268,6 +279,10 @@ enum Operation {
     Expire,
     ToTheNextDeadline,
     DropAll(DropReason),
+    /// A message is damaged, counted back from the newest id offered.
+    Damage {
+        back: u64,
+    },
     Limit(Limits),
 }
 
@@ -322,12 +337,14 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => Just(Expire),
         1 => Just(ToTheNextDeadline),
         1 => prop_oneof![Just(DropReason::Purged), Just(DropReason::Abandoned)].prop_map(DropAll),
+        1 => (0..9u64).prop_map(|back| Damage { back }),
         1 => limits().prop_map(Limit),
     ]
 }
 
 fn agree(mut limits: Limits, operations: Vec<Operation>) {
-    let (mut mailbox, mut model) = (Mailbox::default(), Model::default());
+    let (mut mailbox, mut model) = (Mailbox::restore(Snapshot::default(), [], []), Model::default());
+    let mut copy = Follower::default();
     let (mut now, mut newest) = (Timestamp::from_millis(1_000_000), 0);
     for operation in operations {
         match operation.clone() {
@@ -371,11 +388,38 @@ fn agree(mut limits: Limits, operations: Vec<Operation>) {
                 let expected = model.drop_all(reason, &limits, now);
                 assert_eq!(mailbox.drop_all(reason, &limits, now), expected, "{operation:?}");
             }
+            Operation::Damage { back } => {
+                let id = EventId(newest.saturating_sub(back));
+                assert_eq!(mailbox.lose_damaged(id), model.lose_damaged(id), "{operation:?}");
+            }
             Operation::Limit(others) => limits = others,
         }
         mailbox.check_invariants();
         same(&mailbox, &model, &limits);
+        copy.follow(&mut mailbox);
+        same_copy(&copy.restore(), &mailbox, &limits);
     }
+}
+
+/// Whether the copy that followed the changes is the mailbox, as far as it outlives the process.
+fn same_copy(copy: &Mailbox, mailbox: &Mailbox, limits: &Limits) {
+    let messages = |mailbox: &Mailbox| -> Vec<_> {
+        let row = |(id, m, _): (EventId, &Buffered, bool)| {
+            (id, m.class().clone(), m.received, m.expires, Arc::as_ptr(&m.message))
+        };
+        mailbox.buffered(EventId(0)).map(row).collect()
+    };
+    assert_eq!(messages(copy), messages(mailbox));
+    let dropped = |mailbox: &Mailbox| -> Vec<_> {
+        mailbox.dropped().map(|d| (d.dropped_at, d.id, d.reason, Arc::as_ptr(&d.message.message))).collect()
+    };
+    let mut expected = dropped(mailbox);
+    expected.sort_by_key(|dropped| (dropped.0, dropped.1));
+    assert_eq!(dropped(copy), expected);
+    assert_eq!(copy.totals(), mailbox.totals());
+    assert_eq!(copy.next_deadline(limits), mailbox.next_deadline(limits));
+    let (copy, mailbox) = (copy.snapshot(), mailbox.snapshot());
+    assert_eq!((copy.explicit, copy.gap), (mailbox.explicit, mailbox.gap));
 }
 
 /// Whether all that can be asked of both has the same answer.

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Class, EventId, Limits, Message, Overflow, TYPING_LIFE_TIME};
+use super::{Class, EventId, Limits, Overflow, TYPING_LIFE_TIME};
 
 /// How long a message of life time 0 is kept for the poll that was held when it came: time enough to
 /// wake that poll and to write its answer, and to hand it out once more if that answer broke.
@@ -45,13 +45,6 @@ pub struct Candidate<'a> {
     pub cost: u64,
     /// The life time that the subscription asked for, if it did.
     pub wish: Option<Duration>,
-}
-
-impl<'a> Candidate<'a> {
-    /// What `message` asks for.
-    pub fn new(message: &'a Message, wish: Option<Duration>) -> Self {
-        Self { class: &message.class, cost: message.cost(), wish }
-    }
 }
 
 /// What has to be done to take the message in.

@@ -1,5 +1,8 @@
 //! The mailbox itself: the buffer of one subscription.
 
+mod replay;
+mod restore;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
@@ -7,17 +10,23 @@ use std::time::Duration;
 
 use super::dropped::DroppedSet;
 use super::{
-    Candidate, Class, DropReason, DroppedMessage, EventId, HandoutId, Limits, Lost, Message, Plan, Refusal,
-    Superseded, Timestamp, View, plan,
+    Batch, BatchLimits, Buffered, Candidate, Change, Class, DropReason, DroppedMessage, EventId, HandoutId,
+    Incoming, Limits, Lost, MailboxTotals, Message, Offered, Outcome, Plan, Refusal, Superseded,
+    TakenMessage, Timestamp, View, plan,
 };
+
+pub use replay::Replayed;
+pub use restore::Snapshot;
 
 /// The buffer of one subscription.
 ///
 /// A message is *waiting*, *handed out* (it was in the latest answer to a poll, and may still be
 /// acknowledged), or gone. What is handed out is always the front of the queue.
-#[derive(Debug, Default)]
-pub struct Mailbox {
-    messages: BTreeMap<EventId, Entry>,
+///
+/// Of a message it knows what it decides by; the message itself is `C`, which it only passes on.
+#[derive(Debug)]
+pub struct Mailbox<C = Arc<Message>> {
+    messages: BTreeMap<EventId, Buffered<C>>,
     /// The cost of all messages together.
     bytes: u64,
     /// When each message's life time ends, soonest first.
@@ -40,16 +49,33 @@ pub struct Mailbox {
     polls: u32,
     /// Messages lost since the client was last told.
     gap: u64,
-    dropped: DroppedSet,
+    dropped: DroppedSet<C>,
     /// When the first message came since the mailbox was last empty: PollDropMsgLifeTime's timer.
     first_submitted: Option<Timestamp>,
+    /// What changed since it was last asked for; none if nobody asks.
+    changes: Option<Vec<Change<C>>>,
 }
 
-#[derive(Debug)]
-struct Entry {
-    message: Arc<Message>,
-    received: Timestamp,
-    expires: Timestamp,
+impl<C> Default for Mailbox<C> {
+    fn default() -> Self {
+        Self {
+            messages: BTreeMap::new(),
+            bytes: 0,
+            expiries: BTreeSet::new(),
+            replaceable: BTreeSet::new(),
+            typing: BTreeSet::new(),
+            newest: EventId::default(),
+            ever_handed_out: EventId::default(),
+            handout: None,
+            handouts: HandoutId::default(),
+            explicit: false,
+            polls: 0,
+            gap: 0,
+            dropped: DroppedSet::default(),
+            first_submitted: None,
+            changes: None,
+        }
+    }
 }
 
 /// The latest answer to a poll.
@@ -67,94 +93,29 @@ struct Handout {
     written: bool,
 }
 
-/// What became of an offered message.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Offered {
-    /// The id under which it is buffered, or why it is not. With presence this is the id of the older
-    /// state whose place it took.
-    pub outcome: Result<EventId, Refusal>,
-    /// What left the mailbox on the occasion.
-    pub lost: Lost,
-}
-
-/// How much goes into one answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BatchLimits {
-    /// At most so many messages; at least one.
-    pub messages: usize,
-    /// At most so many bytes, by cost; a first message that is larger goes alone.
-    pub bytes: u64,
-}
-
-/// What goes into one answer.
-#[derive(Debug)]
-pub struct Batch {
-    /// The answer's name, for [`Mailbox::settle`].
-    pub handout: HandoutId,
-    /// The messages, oldest first; may be empty if there is a gap to tell of.
-    pub messages: Vec<TakenMessage>,
-    /// How many more wait.
-    pub pending: u64,
-    /// How many were dropped since the client was last told.
-    pub gap: u64,
-}
-
-/// One message of an answer.
-#[derive(Clone, Debug)]
-pub struct TakenMessage {
-    /// Its id.
-    pub id: EventId,
-    /// When the upstream delivered it.
-    pub received: Timestamp,
-    /// Whether an earlier answer held it already.
-    pub redelivered: bool,
-    /// The message.
-    pub message: Arc<Message>,
-}
-
-/// What the transport says of an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was written to the end.
-    Written,
-    /// It broke: its messages are handed out again.
-    Broken,
-}
-
-/// What a mailbox adds to the totals of its store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MailboxTotals {
-    /// Buffered messages.
-    pub messages: u64,
-    /// Their cost.
-    pub bytes: u64,
-    /// Messages kept after they were dropped.
-    pub dropped_messages: u64,
-    /// Their cost.
-    pub dropped_bytes: u64,
-}
-
-impl Mailbox {
+impl<C: Clone> Mailbox<C> {
     /// Offers a message under a new id, `wish` being the life time that the subscription asked for.
     ///
     /// `id` must be larger than every id offered before.
     pub fn offer(
         &mut self,
         id: EventId,
-        message: Arc<Message>,
+        incoming: impl Into<Incoming<C>>,
         wish: Option<Duration>,
         limits: &Limits,
         now: Timestamp,
     ) -> Offered {
-        assert!(id > self.newest, "event ids grow for ever");
-        self.newest = id;
+        let incoming = incoming.into();
+        self.offered(id);
         let mut lost = self.expire(limits, now);
-        let outcome = match plan(self, Candidate::new(&message, wish), limits) {
-            Ok(plan) => Ok(self.carry_out(plan, id, message, limits, now, &mut lost)),
+        let candidate = Candidate { class: &incoming.class, cost: incoming.cost, wish };
+        let outcome = match plan(self, candidate, limits) {
+            Ok(plan) => Ok(self.carry_out(plan, id, incoming, limits, now, &mut lost)),
             Err(refusal) => {
-                if refusal == Refusal::TooLarge && !message.class.is_typing() {
+                if refusal == Refusal::TooLarge && !incoming.class.is_typing() {
                     lost.count(DropReason::TooLarge);
                     self.gap += 1;
+                    self.changed(|| Change::State);
                 }
                 Err(refusal)
             }
@@ -167,7 +128,7 @@ impl Mailbox {
         &mut self,
         plan: Plan,
         id: EventId,
-        message: Arc<Message>,
+        incoming: Incoming<C>,
         limits: &Limits,
         now: Timestamp,
         lost: &mut Lost,
@@ -175,29 +136,36 @@ impl Mailbox {
         // Asked before room is made: a mailbox whose last message is replaced or evicted was never empty.
         if self.messages.is_empty() {
             self.first_submitted = Some(now);
+            if !self.dropped.is_empty() {
+                self.changed(|| Change::State);
+            }
         }
         for id in plan.evict {
             self.drop_message(id, DropReason::Overflow, limits, now, lost);
         }
         let superseded = plan.superseded.map(|s| s.id);
-        let id = match (&message.class, superseded) {
+        let id = match (&incoming.class, superseded) {
             (Class::Presence { .. }, Some(older)) => older,
             _ => id,
         };
         if let Some(older) = superseded {
             self.remove(older);
         }
-        if message.class != Class::Message {
-            self.replaceable.insert((message.class.clone(), id));
+        self.insert(id, Buffered::new(incoming, now, now + plan.life_time));
+        id
+    }
+
+    fn insert(&mut self, id: EventId, message: Buffered<C>) {
+        self.changed(|| Change::Added(id, message.clone()));
+        if *message.class() != Class::Message {
+            self.replaceable.insert((message.class().clone(), id));
         }
-        if message.class.is_typing() {
+        if message.class().is_typing() {
             self.typing.insert(id);
         }
-        let expires = now + plan.life_time;
-        self.bytes += message.cost();
-        self.expiries.insert((expires, id));
-        self.messages.insert(id, Entry { message, received: now, expires });
-        id
+        self.bytes += message.cost;
+        self.expiries.insert((message.expires, id));
+        self.messages.insert(id, message);
     }
 
     /// A poll begins: what it acknowledges leaves, and what it does not is waiting again.
@@ -209,7 +177,10 @@ impl Mailbox {
         let handout = self.handout.take();
         let up_to = match last_event_id {
             Some(id) => {
-                self.explicit = true;
+                if !self.explicit {
+                    self.explicit = true;
+                    self.changed(|| Change::State);
+                }
                 // The client holds the answer in its hands: it was told of the gap. An id that an earlier
                 // answer held as well proves nothing.
                 self.tell_gap(handout.as_ref().filter(|h| h.fresh && h.up_to <= id));
@@ -229,28 +200,28 @@ impl Mailbox {
     }
 
     /// Hands out the oldest messages, up to `room`; `None` if there is nothing to say.
-    pub fn take(&mut self, room: BatchLimits) -> Option<Batch> {
+    pub fn take(&mut self, room: BatchLimits) -> Option<Batch<C>> {
         self.hand_out(room, EventId(0))
     }
 
     /// The same for an answer that goes on, as a stream does: what it carried already stays handed out,
     /// and what comes is behind that.
-    pub fn take_more(&mut self, room: BatchLimits) -> Option<Batch> {
+    pub fn take_more(&mut self, room: BatchLimits) -> Option<Batch<C>> {
         self.hand_out(room, self.handed_out())
     }
 
-    fn hand_out(&mut self, room: BatchLimits, behind: EventId) -> Option<Batch> {
+    fn hand_out(&mut self, room: BatchLimits, behind: EventId) -> Option<Batch<C>> {
         if !self.has_news() {
             return None;
         }
         let mut bytes = 0;
-        let messages: Vec<TakenMessage> = self
+        let messages: Vec<TakenMessage<C>> = self
             .messages
             .range((Excluded(behind), Unbounded))
             .enumerate()
             .take(room.messages.max(1))
             .take_while(|(place, (_, entry))| {
-                bytes += entry.message.cost();
+                bytes += entry.cost;
                 *place == 0 || bytes <= room.bytes
             })
             .map(|(_, (id, entry))| TakenMessage {
@@ -294,7 +265,10 @@ impl Mailbox {
     }
 
     fn tell_gap(&mut self, handout: Option<&Handout>) {
-        self.gap -= handout.map_or(0, |h| h.gap);
+        if let Some(told) = handout.map(|h| h.gap).filter(|gap| *gap > 0) {
+            self.gap -= told;
+            self.changed(|| Change::State);
+        }
     }
 
     /// A poll is held from now on, or no longer.
@@ -324,7 +298,7 @@ impl Mailbox {
             }
         }
         if self.dropped_until(limits).is_some_and(|until| until <= now) {
-            self.dropped.clear();
+            self.forget_dropped();
         }
         self.debug_check();
         lost
@@ -358,13 +332,15 @@ impl Mailbox {
     }
 
     /// The dropped messages that are still kept, oldest first.
-    pub fn dropped(&self) -> impl Iterator<Item = &DroppedMessage> {
+    pub fn dropped(&self) -> impl DoubleEndedIterator<Item = &DroppedMessage<C>> {
         self.dropped.iter()
     }
 
     /// Forgets the dropped messages: the store has no room to keep them.
     pub fn forget_dropped(&mut self) {
-        self.dropped.clear();
+        while let Some(oldest) = self.dropped.pop_oldest() {
+            self.changed(|| Change::Forgotten(oldest.id, oldest.message.message));
+        }
     }
 
     /// Whether it still holds the message: neither acknowledged nor dropped.
@@ -396,15 +372,16 @@ impl Mailbox {
         released
     }
 
-    fn remove(&mut self, id: EventId) -> Option<Entry> {
-        let entry = self.messages.remove(&id)?;
-        self.bytes -= entry.message.cost();
-        self.expiries.remove(&(entry.expires, id));
-        if entry.message.class != Class::Message {
-            self.replaceable.remove(&(entry.message.class.clone(), id));
+    fn remove(&mut self, id: EventId) -> Option<Buffered<C>> {
+        let message = self.messages.remove(&id)?;
+        self.bytes -= message.cost;
+        self.expiries.remove(&(message.expires, id));
+        if *message.class() != Class::Message {
+            self.replaceable.remove(&(message.class().clone(), id));
         }
         self.typing.remove(&id);
-        Some(entry)
+        self.changed(|| Change::Left(id, message.message.clone()));
+        Some(message)
     }
 
     fn drop_message(
@@ -415,14 +392,47 @@ impl Mailbox {
         at: Timestamp,
         lost: &mut Lost,
     ) {
-        let Some(entry) = self.remove(id) else { return };
-        if entry.message.class.is_typing() {
+        let Some(message) = self.remove(id) else { return };
+        if message.class().is_typing() {
             return;
         }
         lost.count(reason);
         self.gap += 1;
-        if self.first_submitted.is_some_and(|first| first + limits.drop_life_time > at) {
-            self.dropped.push(DroppedMessage { id, message: entry.message, reason, dropped_at: at });
+        let kept_until = self.first_submitted.map(|first| first + limits.drop_life_time);
+        if kept_until.is_some_and(|until| until > at) && DroppedSet::would_keep(&message) {
+            let dropped = DroppedMessage { id, message, reason, dropped_at: at };
+            self.changed(|| Change::Kept(dropped.clone()));
+            let changes = &mut self.changes;
+            self.dropped.push(dropped, |oldest| {
+                if let Some(changes) = changes {
+                    changes.push(Change::Forgotten(oldest.id, oldest.message.message));
+                }
+            });
+        }
+        self.changed(|| Change::State);
+    }
+
+    /// A message that cannot be read any more is lost, and not kept: there is nothing to look at.
+    pub fn lose_damaged(&mut self, id: EventId) -> Lost {
+        let mut lost = Lost::default();
+        if self.remove(id).is_some_and(|message| !message.class().is_typing()) {
+            lost.count(DropReason::Corrupt);
+            self.gap += 1;
+            self.changed(|| Change::State);
+        }
+        self.debug_check();
+        lost
+    }
+
+    /// The id is taken, whatever becomes of it.
+    fn offered(&mut self, id: EventId) {
+        assert!(id > self.newest, "event ids grow for ever");
+        self.newest = id;
+    }
+
+    fn changed(&mut self, change: impl FnOnce() -> Change<C>) {
+        if let Some(changes) = &mut self.changes {
+            changes.push(change());
         }
     }
 
@@ -439,14 +449,14 @@ impl Mailbox {
 
     /// Panics if the mailbox contradicts itself: a mistake of ours, never of a peer.
     pub fn check_invariants(&self) {
-        assert_eq!(self.bytes, self.messages.values().map(|e| e.message.cost()).sum::<u64>());
+        assert_eq!(self.bytes, self.messages.values().map(|e| e.cost).sum::<u64>());
         assert_eq!(self.expiries.len(), self.messages.len());
         assert!(self.messages.iter().all(|(id, e)| self.expiries.contains(&(e.expires, *id))));
         let of_class = |wanted: fn(&Class) -> bool| {
-            self.messages.iter().filter(move |(_, e)| wanted(&e.message.class)).map(|(id, _)| *id)
+            self.messages.iter().filter(move |(_, e)| wanted(e.class())).map(|(id, _)| *id)
         };
         assert_eq!(self.replaceable.len(), of_class(|class| *class != Class::Message).count());
-        assert!(self.replaceable.iter().all(|(class, id)| self.messages[id].message.class == *class));
+        assert!(self.replaceable.iter().all(|(class, id)| self.messages[id].class() == class));
         assert!(self.typing.iter().copied().eq(of_class(Class::is_typing)));
         assert!(self.messages.keys().all(|id| *id <= self.newest));
         assert!(self.handed_out() <= self.ever_handed_out && self.ever_handed_out <= self.newest);
@@ -463,7 +473,7 @@ impl Mailbox {
     }
 }
 
-impl View for Mailbox {
+impl<C: Clone> View for Mailbox<C> {
     fn messages(&self) -> u64 {
         self.messages.len() as u64
     }
@@ -479,16 +489,16 @@ impl View for Mailbox {
     fn superseded_by(&self, class: &Class) -> Option<Superseded> {
         let after = Excluded((class.clone(), self.ever_handed_out));
         let (_, id) = self.replaceable.range((after, Included((class.clone(), self.newest)))).next_back()?;
-        Some(Superseded { id: *id, cost: self.messages.get(id)?.message.cost() })
+        Some(Superseded { id: *id, cost: self.messages.get(id)?.cost })
     }
 
     fn typing(&self) -> impl Iterator<Item = (EventId, u64)> {
         let waiting = self.typing.range((Excluded(self.handed_out()), Unbounded));
-        waiting.filter_map(|id| Some((*id, self.messages.get(id)?.message.cost())))
+        waiting.filter_map(|id| Some((*id, self.messages.get(id)?.cost)))
     }
 
     fn waiting(&self) -> impl Iterator<Item = (EventId, u64)> {
-        self.messages.range((Excluded(self.handed_out()), Unbounded)).map(|(id, e)| (*id, e.message.cost()))
+        self.messages.range((Excluded(self.handed_out()), Unbounded)).map(|(id, e)| (*id, e.cost))
     }
 }
 

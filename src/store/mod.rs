@@ -13,7 +13,10 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
+#[allow(dead_code, unused_imports, reason = "for a store that outlives the process")]
+mod engine;
 mod memory;
+mod operate;
 
 use std::sync::Arc;
 
@@ -25,7 +28,8 @@ use crate::mailbox::{
     Outcome, PollKey, Subscription, Timestamp,
 };
 
-pub use memory::{Caps, MemoryStore};
+pub use memory::MemoryStore;
+pub use operate::{Filter, MailboxReport, MailboxState, PeekedDrop, PeekedMessage, Replay, ReplayError};
 
 /// Rung when the poll that waits should look again. It belongs to one poll.
 pub type Bell = Arc<Notify>;
@@ -33,6 +37,16 @@ pub type Bell = Arc<Notify>;
 /// Which poll has the turn at a mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn(pub u64);
+
+/// What a whole store may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Live mailboxes.
+    pub mailboxes: u64,
+    /// Bytes of buffered messages; callbacks that arrive in the same moment may go over it by one message
+    /// each. Dropped messages may take a quarter of this beside them.
+    pub bytes: u64,
+}
 
 /// A mailbox to be.
 #[derive(Clone, Debug)]
@@ -43,6 +57,8 @@ pub struct NewMailbox {
     pub poll_key: PollKey,
     /// Whose it is.
     pub subscription: Subscription,
+    /// Now.
+    pub created: Timestamp,
     /// When it ends unless the upstream grants it a longer lease.
     pub lease_ends: Timestamp,
 }
@@ -80,6 +96,9 @@ pub enum CreateError {
     /// `store.max_mailboxes` are there already.
     #[error("too many mailboxes")]
     TooMany,
+    /// The store cannot keep anything at this moment.
+    #[error("the store is unavailable")]
+    Unavailable,
 }
 
 /// The mailbox has ended, or never was.
@@ -96,6 +115,13 @@ pub enum OfferError {
     /// `store.max_buffered_bytes` are buffered already.
     #[error("the store is full")]
     StoreFull,
+    /// The store cannot keep anything at this moment. What left the mailbox on the occasion has left it.
+    /// The message itself may come through nevertheless: nobody was told that it would.
+    #[error("the store is unavailable")]
+    Unavailable(Lost),
+    /// The file system of the store has too little room.
+    #[error("the store has no space")]
+    NoSpace,
 }
 
 /// What a poll finds.
@@ -199,6 +225,40 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// Lets everything expire that is due.
     async fn expire(&self, limits: &Limits, now: Timestamp) -> Expired;
+
+    /// At most `most` of the mailboxes that fit, those behind `after`, by growing id; ended ones too, as
+    /// long as their dropped messages are kept.
+    async fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport>;
+
+    /// What an operator sees of one mailbox, live or ended.
+    async fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone>;
+
+    /// At most `most` of the buffered messages, those behind `after`, by growing id. To look hands
+    /// nothing out, and acknowledges nothing.
+    async fn messages(
+        &self,
+        mailbox: MailboxId,
+        after: EventId,
+        most: usize,
+    ) -> Result<Vec<PeekedMessage>, Gone>;
+
+    /// At most `most` of the dropped messages that are kept, those behind `after`, by growing id; of an
+    /// ended mailbox too.
+    async fn dropped(&self, mailbox: MailboxId, after: EventId, most: usize)
+    -> Result<Vec<PeekedDrop>, Gone>;
+
+    /// Offers the dropped messages of a live mailbox again, in the order in which they came, under new ids
+    /// and with new life times, and rings the poll that waits there. Nothing makes room for them; those
+    /// that find none stay where they are.
+    async fn replay(
+        &self,
+        mailbox: MailboxId,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Replay, ReplayError>;
+
+    /// Drops everything that is buffered in a live mailbox, as purged.
+    async fn purge(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
 
     /// What is in the store.
     fn totals(&self) -> StoreTotals;

@@ -1,4 +1,5 @@
 use super::super::Bound::{AtMost, Disabled, Unlimited};
+use super::super::Message;
 use super::super::testing::{HANDOVER, life_times, message, presence, s, typing, wide};
 use super::*;
 
@@ -51,8 +52,12 @@ impl View for Holding {
 }
 
 /// What is evicted, or why there is no room.
+fn candidate(message: &Message, wish: Option<Duration>) -> Candidate<'_> {
+    Candidate { class: &message.class, cost: message.cost(), wish }
+}
+
 fn evicted(view: &Holding, message: &Message, limits: &Limits) -> Result<Vec<u64>, Refusal> {
-    plan(view, Candidate::new(message, None), limits).map(|plan| plan.evict.iter().map(|id| id.0).collect())
+    plan(view, candidate(message, None), limits).map(|plan| plan.evict.iter().map(|id| id.0).collect())
 }
 
 #[test]
@@ -130,7 +135,7 @@ fn typing_evicts_other_typing_but_no_message() {
 fn the_superseded_makes_room_first_and_is_not_evicted() {
     let plan_for = |view: &Holding, newer: &Message, overflow| {
         let limits = Limits { messages: AtMost(3), bytes: AtMost(10), overflow, ..wide() };
-        let plan = plan(view, Candidate::new(newer, None), &limits)?;
+        let plan = plan(view, candidate(newer, None), &limits)?;
         Ok((plan.superseded.map(|s| (s.id.0, s.cost)), plan.evict.iter().map(|id| id.0).collect()))
     };
     let states = || Holding { waiting: &[(2, M), (4, M), (4, M)], superseded: Some(2), ..Default::default() };
@@ -158,7 +163,7 @@ fn coalesce_false_is_for_presence_only() {
         (typing("a", 1), false, true),
         (message(1), true, false),
     ] {
-        let plan = plan(&view, Candidate::new(&newer, None), &Limits { coalesce, ..wide() }).unwrap();
+        let plan = plan(&view, candidate(&newer, None), &Limits { coalesce, ..wide() }).unwrap();
         assert_eq!(plan.superseded.is_some(), superseded, "{:?} {coalesce}", newer.class);
     }
 }
@@ -182,7 +187,7 @@ fn a_wish_is_clamped_and_typing_is_short() {
         (bounds(0, 0, 90), Some(60), true, Ok(s(60)), Ok(s(10))),
     ] {
         for (offered, expected) in [(message(1), message_lives), (typing("a", 1), typing_lives)] {
-            let candidate = Candidate::new(&offered, wish.map(s));
+            let candidate = candidate(&offered, wish.map(s));
             let life_time =
                 plan(&Holding { poll, ..Default::default() }, candidate, &limits).map(|p| p.life_time);
             assert_eq!(life_time, expected, "{:?} {wish:?} {poll} {:?}", limits.life_time, offered.class);

@@ -45,6 +45,7 @@ pub(crate) fn new_mailbox(n: u64, lease_ends: Timestamp) -> NewMailbox {
             principal: Some(format!("http://im.example/people/{n}").into()),
             ..Subscription::default()
         },
+        created: Timestamp::from_millis(1_000_000_000),
         lease_ends,
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod concurrent;
 pub(crate) mod ending;
 pub(crate) mod finding;
 mod ground;
+pub(crate) mod operating;
 pub(crate) mod random;
 pub(crate) mod taking;
 
@@ -38,6 +39,14 @@ macro_rules! store_contract {
             ending::messages_expire,
             ending::dropped_messages_are_kept_for_their_time,
             ending::an_ended_mailbox_does_nothing,
+            operating::mailboxes_are_listed_page_by_page,
+            operating::mailboxes_are_listed_by_principal_and_state,
+            operating::a_report_says_what_is_in_a_mailbox,
+            operating::to_peek_hands_nothing_out,
+            operating::dropped_messages_may_be_looked_at,
+            operating::a_replay_offers_dropped_messages_again,
+            operating::a_replay_needs_a_live_mailbox_and_room_in_the_store,
+            operating::a_purge_drops_everything_and_says_so,
             caps::mailboxes_are_bounded,
             caps::bytes_are_bounded,
             caps::a_smaller_limit_removes_nothing,

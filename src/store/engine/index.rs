@@ -11,21 +11,33 @@ use crate::store::{Found, Gone, Lookup, principal_key};
 type FastHash = foldhash::fast::RandomState;
 
 /// Every mailbox, and the names of the live ones.
-#[derive(Debug, Default)]
-pub(super) struct Index {
-    slots: HashMap<MailboxId, Arc<Slot>, FastHash>,
-    tokens: HashMap<CallbackToken, Arc<Slot>, FastHash>,
-    poll_keys: HashMap<PollKey, Arc<Slot>, FastHash>,
+#[derive(Debug)]
+pub(super) struct Index<C> {
+    slots: HashMap<MailboxId, Arc<Slot<C>>, FastHash>,
+    tokens: HashMap<CallbackToken, Arc<Slot<C>>, FastHash>,
+    poll_keys: HashMap<PollKey, Arc<Slot<C>>, FastHash>,
     subscription_ids: HashMap<Box<str>, Vec<MailboxId>>,
     principals: HashMap<Box<str>, Vec<MailboxId>>,
 }
 
-impl Index {
-    pub(super) fn slot(&self, mailbox: MailboxId) -> Option<Arc<Slot>> {
+impl<C> Default for Index<C> {
+    fn default() -> Self {
+        Self {
+            slots: HashMap::default(),
+            tokens: HashMap::default(),
+            poll_keys: HashMap::default(),
+            subscription_ids: HashMap::new(),
+            principals: HashMap::new(),
+        }
+    }
+}
+
+impl<C: Clone> Index<C> {
+    pub(super) fn slot(&self, mailbox: MailboxId) -> Option<Arc<Slot<C>>> {
         self.slots.get(&mailbox).cloned()
     }
 
-    pub(super) fn slots(&self) -> Vec<Arc<Slot>> {
+    pub(super) fn slots(&self) -> Vec<Arc<Slot<C>>> {
         self.slots.values().cloned().collect()
     }
 
@@ -43,7 +55,7 @@ impl Index {
             && self.principals.is_empty()
     }
 
-    pub(super) fn insert(&mut self, slot: Arc<Slot>) {
+    pub(super) fn insert(&mut self, slot: Arc<Slot<C>>) {
         self.tokens.insert(slot.token, slot.clone());
         self.poll_keys.insert(slot.poll_key, slot.clone());
         if let Some(principal) = &slot.subscription.principal {
@@ -53,7 +65,7 @@ impl Index {
     }
 
     /// Lets the mailbox be found by the upstream's id for its subscription, and by no older one.
-    pub(super) fn name(&mut self, slot: &Slot, subscription_id: &str) -> Result<(), Gone> {
+    pub(super) fn name(&mut self, slot: &Slot<C>, subscription_id: &str) -> Result<(), Gone> {
         if !self.tokens.contains_key(&slot.token) {
             return Err(Gone);
         }
@@ -66,7 +78,7 @@ impl Index {
     }
 
     /// The mailbox is found no more; it stays until it is [removed](Self::remove).
-    pub(super) fn unlist(&mut self, slot: &Slot) {
+    pub(super) fn unlist(&mut self, slot: &Slot<C>) {
         if self.tokens.remove(&slot.token).is_none() {
             return;
         }
@@ -84,7 +96,7 @@ impl Index {
     }
 
     pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
-        let found = |slot: &Arc<Slot>| Found { id: slot.id, subscription: slot.subscription.clone() };
+        let found = |slot: &Arc<Slot<C>>| Found { id: slot.id, subscription: slot.subscription.clone() };
         let all = |mailboxes: Option<&Vec<MailboxId>>| -> Vec<Found> {
             mailboxes.into_iter().flatten().filter_map(|id| self.slots.get(id)).map(found).collect()
         };

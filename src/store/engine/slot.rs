@@ -5,73 +5,108 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
+use super::Taken;
 use crate::mailbox::{
-    BatchLimits, CallbackToken, DropReason, EventId, Limits, Lost, Mailbox, MailboxId, PollKey, Subscription,
-    Timestamp,
+    BatchLimits, CallbackToken, DropReason, EventId, Limits, Lost, Mailbox, MailboxId, PollKey, Snapshot,
+    Subscription, Timestamp,
 };
-use crate::store::{Bell, NewMailbox, Taken, Turn};
+use crate::store::{Bell, NewMailbox, Turn};
 
 /// What never changes of a mailbox, and what does.
 #[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) id: MailboxId,
-    pub(super) token: CallbackToken,
-    pub(super) poll_key: PollKey,
-    pub(super) subscription: Arc<Subscription>,
-    state: Mutex<SlotState>,
+pub(in crate::store) struct Slot<C> {
+    pub(in crate::store) id: MailboxId,
+    pub(in crate::store) token: CallbackToken,
+    pub(in crate::store) poll_key: PollKey,
+    pub(in crate::store) created: Timestamp,
+    pub(in crate::store) subscription: Arc<Subscription>,
+    state: Mutex<SlotState<C>>,
 }
 
 #[derive(Debug)]
-pub(super) struct SlotState {
-    pub(super) mailbox: Mailbox,
-    pub(super) subscription_id: Option<Box<str>>,
-    pub(super) lease_ends: Timestamp,
-    pub(super) ended: bool,
+pub(in crate::store) struct SlotState<C> {
+    pub(in crate::store) mailbox: Mailbox<C>,
+    pub(in crate::store) subscription_id: Option<Box<str>>,
+    pub(in crate::store) lease_ends: Timestamp,
+    pub(in crate::store) ended: bool,
     /// The deadline under which the mailbox is listed.
-    pub(super) scheduled: Option<Timestamp>,
+    pub(in crate::store) scheduled: Option<Timestamp>,
     turn: u64,
     /// The poll that has the turn; it is rung when it should look again.
     bell: Option<Bell>,
     /// Whether that poll is held.
-    held: bool,
+    pub(super) held: bool,
+    /// When a poll last looked.
+    pub(super) last_poll: Option<Timestamp>,
     /// For those who wait until a message has left.
     departures: Option<Arc<Notify>>,
 }
 
-impl Slot {
-    pub(super) fn new(id: MailboxId, new: NewMailbox) -> Self {
+/// What the upstream said of the subscription.
+#[derive(Debug)]
+pub(in crate::store) struct Lease {
+    pub(in crate::store) subscription_id: Option<Box<str>>,
+    pub(in crate::store) ends: Timestamp,
+    pub(in crate::store) ended: bool,
+}
+
+impl<C: Clone> Slot<C> {
+    /// A new mailbox; `followed` if its changes are to be recorded.
+    pub(super) fn new(id: MailboxId, new: NewMailbox, followed: bool) -> Self {
+        let mailbox =
+            if followed { Mailbox::restore(Snapshot::default(), [], []) } else { Mailbox::default() };
+        let lease = Lease { subscription_id: None, ends: new.lease_ends, ended: false };
+        Self::restored(id, new.token, new.poll_key, new.created, Arc::new(new.subscription), lease, mailbox)
+    }
+
+    /// A mailbox from before.
+    pub(in crate::store) fn restored(
+        id: MailboxId,
+        token: CallbackToken,
+        poll_key: PollKey,
+        created: Timestamp,
+        subscription: Arc<Subscription>,
+        lease: Lease,
+        mailbox: Mailbox<C>,
+    ) -> Self {
         Self {
             id,
-            token: new.token,
-            poll_key: new.poll_key,
-            subscription: Arc::new(new.subscription),
+            token,
+            poll_key,
+            created,
+            subscription,
             state: Mutex::new(SlotState {
-                mailbox: Mailbox::default(),
-                subscription_id: None,
-                lease_ends: new.lease_ends,
-                ended: false,
+                mailbox,
+                subscription_id: lease.subscription_id,
+                lease_ends: lease.ends,
+                ended: lease.ended,
                 scheduled: None,
                 turn: 0,
                 bell: None,
                 held: false,
+                last_poll: None,
                 departures: None,
             }),
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, SlotState> {
+    pub(in crate::store) fn lock(&self) -> MutexGuard<'_, SlotState<C>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl SlotState {
+impl<C: Clone> SlotState<C> {
     /// When there is something to do for this mailbox.
-    pub(super) fn next_deadline(&self, limits: &Limits) -> Option<Timestamp> {
+    pub(in crate::store) fn next_deadline(&self, limits: &Limits) -> Option<Timestamp> {
         let lease = (!self.ended).then_some(self.lease_ends);
         [lease, self.mailbox.next_deadline(limits)].into_iter().flatten().min()
     }
 
-    pub(super) fn begin_poll(&mut self, last_event_id: Option<EventId>, bell: &Bell) -> (Turn, u64) {
+    pub(in crate::store) fn begin_poll(
+        &mut self,
+        last_event_id: Option<EventId>,
+        bell: &Bell,
+    ) -> (Turn, u64) {
         self.hold(false);
         self.turn += 1;
         if let Some(older) = self.bell.replace(bell.clone()) {
@@ -84,17 +119,18 @@ impl SlotState {
         (Turn(self.turn), acknowledged)
     }
 
-    pub(super) fn take(
+    pub(in crate::store) fn take(
         &mut self,
         turn: Turn,
         room: BatchLimits,
         goes_on: bool,
         limits: &Limits,
         now: Timestamp,
-    ) -> (Taken, Lost) {
+    ) -> (Taken<C>, Lost) {
         if turn.0 != self.turn {
             return (Taken::Superseded, Lost::default());
         }
+        self.last_poll = Some(now);
         let lost = self.expire(limits, now);
         let batch = if goes_on { self.mailbox.take_more(room) } else { self.mailbox.take(room) };
         self.hold(batch.is_none());
@@ -104,14 +140,14 @@ impl SlotState {
         (batch.map_or(Taken::Nothing, Taken::Batch), lost)
     }
 
-    pub(super) fn leave(&mut self, turn: Turn) {
+    pub(in crate::store) fn leave(&mut self, turn: Turn) {
         if turn.0 == self.turn {
             self.hold(false);
             self.bell = None;
         }
     }
 
-    pub(super) fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {
+    pub(in crate::store) fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {
         let lost = self.mailbox.expire(limits, now);
         if lost.total() > 0 {
             self.ring();
@@ -120,7 +156,7 @@ impl SlotState {
         lost
     }
 
-    pub(super) fn end(&mut self, limits: &Limits, now: Timestamp) -> Lost {
+    pub(in crate::store) fn end(&mut self, limits: &Limits, now: Timestamp) -> Lost {
         self.ended = true;
         let lost = self.mailbox.drop_all(DropReason::Abandoned, limits, now);
         self.hold(false);
@@ -131,18 +167,18 @@ impl SlotState {
     }
 
     /// Lets the poll that has the turn look again.
-    pub(super) fn ring(&self) {
+    pub(in crate::store) fn ring(&self) {
         if let Some(bell) = &self.bell {
             bell.notify_one();
         }
     }
 
     /// Resolves when messages may have left.
-    pub(super) fn departures(&mut self) -> OwnedNotified {
+    pub(in crate::store) fn departures(&mut self) -> OwnedNotified {
         self.departures.get_or_insert_default().clone().notified_owned()
     }
 
-    fn tell_departures(&self) {
+    pub(super) fn tell_departures(&self) {
         if let Some(departures) = &self.departures {
             departures.notify_waiters();
         }
