@@ -117,9 +117,13 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         if error.esource() == &ErrorSource::Downstream {
             // The client is gone, or what it sent is not a body.
-            let status = if is_malformed(error) { 400 } else { 0 };
+            let (status, text) = match classify(error) {
+                _ if is_malformed(error) => (400, "the request body is malformed"),
+                UpstreamError::TimedOut => (408, "the body did not come in time"),
+                _ => (0, ""),
+            };
             if status > 0 && session.response_written().is_none() {
-                respond(session, status, "the request body is malformed").await;
+                respond(session, status, text).await;
             }
             return FailToProxy { error_code: status, can_reuse_downstream: false };
         }

@@ -158,6 +158,9 @@ impl Public {
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(LIMITS.times.idle.as_secs()));
+        // For each piece, where a poll's body is read as a whole: a large one may well take longer.
+        session.set_read_timeout(Some(LIMITS.times.body));
+        session.set_write_timeout(Some(LIMITS.times.write));
         session.set_connection_user_context(Some(Box::new(Passage::new(prepared.intent, own_connection))));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
