@@ -1,10 +1,11 @@
-//! From a path, an environment and flags to a configuration. The only file here that touches the disk.
+//! From a path, an environment and flags to a configuration. Only this file and `files` touch the disk.
 
 use std::path::{Path, PathBuf};
 
 use super::problem::{LoadError, Problem, Source};
+use super::reader::Reader;
 use super::value::Table;
-use super::{Config, Overrides, env, file, resolve};
+use super::{Config, Overrides, env, file, files, resolve};
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/pollgate/pollgate.toml";
@@ -22,6 +23,24 @@ pub fn load(
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
+    load_and(path, env, overrides, files::check)
+}
+
+/// As [`load`], for whoever makes the files that settings name: they need not be there yet.
+pub fn load_without_files(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+) -> Result<Config, LoadError> {
+    load_and(path, env, overrides, |_, _| ())
+}
+
+fn load_and(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+    check: impl FnOnce(&Config, &mut Reader<'_>),
+) -> Result<Config, LoadError> {
     let env: Vec<(String, String)> = env.into_iter().collect();
     let variable = env.iter().find(|(name, _)| name == env::CONFIG_VARIABLE).map(|(_, value)| value.as_str());
     let (path, table) = match locate(path, variable) {
@@ -31,7 +50,7 @@ pub fn load(
         }
         None => (PathBuf::from(DEFAULT_PATH), Table::new()),
     };
-    resolve::resolve(&path, table, env, overrides)
+    resolve::resolve_and(&path, table, env, overrides, check)
 }
 
 /// Which file is read: the one that is named, else the one that `POLLGATE_CONFIG` (`variable`) names,

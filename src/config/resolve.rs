@@ -3,29 +3,45 @@
 //! To add a setting: a field in `settings`, a line here, a line in `conf/pollgate.toml`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use crate::auth::digest::Algorithm;
+use crate::auth::htdigest;
 use crate::mailbox::{BatchLimits, Limits, Overflow};
 
 use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
+    Auth, AuthMode, Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
+    Upstream,
 };
 use super::size::size;
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, switch};
 use super::{LoadError, Overrides, address, checks, trio};
 
 /// The configuration that the layers make, or everything that is wrong with them.
+#[cfg(test)]
 pub(super) fn resolve(
     path: &Path,
     file: Table,
     environment: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
+    resolve_and(path, file, environment, overrides, |_, _| ())
+}
+
+/// The configuration that the layers make, or everything that is wrong with them; `check` finds more.
+pub(super) fn resolve_and(
+    path: &Path,
+    file: Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+    check: impl FnOnce(&Config, &mut Reader<'_>),
+) -> Result<Config, LoadError> {
     let mut reader = Reader::new(path, environment, overrides);
     let config = reader.root(file, config);
     checks::check(&config, &mut reader);
+    check(&config, &mut reader);
     reader.finish()?;
     Ok(config)
 }
@@ -39,6 +55,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         listen,
         polling: root.section("polling", "[polling]", polling),
         store: root.section("store", "[store]", store),
+        auth: root.section("auth", "[auth]", auth),
         log: root.section("log", "[log]", log),
     }
 }
@@ -121,6 +138,20 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     }
 }
 
+fn auth(section: &mut Section<'_, '_>) -> Auth {
+    let preset = Auth::default();
+    let mode = |value: &Value| choice(value, &AuthMode::ALL, AuthMode::as_str);
+    let algorithm = |value: &Value| choice(value, &Algorithm::ALL, Algorithm::name);
+    Auth {
+        mode: section.read("mode", preset.mode, mode),
+        realm: section.read("realm", preset.realm, realm),
+        algorithms: section.list_of_some("algorithms", preset.algorithms, algorithm),
+        users_file: section.read("users_file", preset.users_file, optional_path),
+        map_file: section.read("map_file", preset.map_file, optional_path),
+        nonce_life_time: section.read("nonce_life_time", preset.nonce_life_time, timeout),
+    }
+}
+
 fn log(section: &mut Section<'_, '_>) -> Log {
     let preset = Log::default();
     Log {
@@ -136,6 +167,18 @@ fn overflow(value: &Value) -> Reading<Overflow> {
         Overflow::DropOldest => "drop-oldest",
     };
     choice(value, &[Overflow::Reject, Overflow::DropOldest], name)
+}
+
+fn realm(value: &Value) -> Reading<String> {
+    let realm = value.text().filter(|text| htdigest::is_realm(text));
+    let must = || format!("must be ASCII text without a colon, a quote or a backslash, not {value}");
+    realm.map(str::to_owned).ok_or_else(must)
+}
+
+/// The path of a file; empty if there is none.
+fn optional_path(value: &Value) -> Reading<Option<PathBuf>> {
+    let path = value.text().ok_or_else(|| format!("must be the path of a file, not {value}"))?;
+    Ok(Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty()))
 }
 
 /// One answer is built in memory as a whole, so there is an end to how many messages it carries.
