@@ -13,9 +13,9 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::clock;
 use crate::config::{Config, Listen, LiveConfig, StoreKind};
-use crate::gateway::Gateway;
 use crate::gateway::callback::Callbacks;
 use crate::gateway::public::Public;
+use crate::gateway::{Access, Gateway};
 use crate::http1::{Connection, HeadLimits, ServeLimits, Service, Times, accept, serve};
 use crate::mailbox::EventId;
 use crate::store::{Caps, MailboxStore, MemoryStore};
@@ -83,13 +83,14 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
     }
+    let access = Access::open(&config.auth)?;
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let metrics = Arc::new(Metrics::new()?);
     let admin =
         Admin { config: config.clone(), store: store.clone(), metrics: metrics.clone(), stop: stop.clone() };
-    let gateway = Arc::new(Gateway::new(config, store, metrics, stop.clone()));
+    let gateway = Arc::new(Gateway::new(config, store, access, metrics, stop.clone()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();

@@ -4,7 +4,7 @@
 //! cannot be read any more leaves what was read before, and is warned of once.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, TryLockError};
@@ -23,10 +23,13 @@ const MOST_NAMED: usize = 10;
 /// What a file says, as of at most a second ago.
 pub(super) struct Watched<T> {
     path: PathBuf,
-    read: Box<dyn Fn(&[u8]) -> (T, Vec<usize>) + Send + Sync>,
+    read: Box<Read<T>>,
     current: ArcSwap<T>,
     state: Mutex<State>,
 }
+
+/// Makes of a file's bytes what they say, and the numbers of the lines that say nothing.
+type Read<T> = dyn Fn(&[u8]) -> (T, Vec<usize>) + Send + Sync;
 
 struct State {
     looked: Option<Timestamp>,
@@ -51,7 +54,7 @@ impl From<Metadata> for Version {
 
 impl<T> Watched<T> {
     /// Reads the file for the first time. `read` makes of its bytes what they say, and the numbers of the
-    /// lines that say nothing.
+    /// malformed lines.
     pub(super) fn open(
         path: PathBuf,
         read: impl Fn(&[u8]) -> (T, Vec<usize>) + Send + Sync + 'static,

@@ -8,10 +8,11 @@
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`callback`]: the callbacks of the upstream.
-//! - [`poll`]: polls, held and answered.
+//! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
 //!
 //! Polls and callbacks know nothing of pingora, and of each other only through the store.
 
+pub mod access;
 pub mod callback;
 pub mod poll;
 pub mod proxy;
@@ -31,6 +32,7 @@ use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{DropLog, Metrics};
 
+pub use access::Access;
 pub use upstream::Upstream;
 
 /// What all parts of the gateway share.
@@ -38,6 +40,8 @@ pub struct Gateway {
     config: LiveConfig,
     /// The mailboxes.
     pub store: Arc<dyn MailboxStore>,
+    /// Who may poll.
+    pub access: Access,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Where the upstream is.
@@ -56,10 +60,19 @@ impl Gateway {
     pub fn new(
         config: LiveConfig,
         store: Arc<dyn MailboxStore>,
+        access: Access,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
-        Self { config, store, metrics, upstream: Upstream::default(), stop, drops: DropLog::default() }
+        Self {
+            config,
+            store,
+            access,
+            metrics,
+            upstream: Upstream::default(),
+            stop,
+            drops: DropLog::default(),
+        }
     }
 
     /// The running configuration, as of now.

@@ -6,7 +6,7 @@
 //! A connection's task is as large as the largest thing it may ever wait for. Most of them hold a poll, so
 //! all that is larger or rare has a box of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Visitor;
+use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
 use super::{Gateway, poll, subscribe};
@@ -95,13 +97,14 @@ impl Public {
             {
                 return Box::pin(refuse(connection, reply.version, answer, times)).await;
             }
-            let request = poll::read(&head, peer.ip().to_canonical());
+            let request = self.read_poll(&head, peer.ip().to_canonical());
             drop(head);
             let answer = match request {
                 Err(response) => Some(poll::Answer::refused(&self.gateway, response)),
-                Ok(request) => {
+                Ok((request, visitor)) => {
                     let client = poll::Client { connection: &mut connection, stop: &stop };
-                    poll::answer(&self.gateway, &request, client).await
+                    let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
+                    answer.map(|answer| answer.map(|response| self.gateway.access.sign(&visitor, response)))
                 }
             };
             reply.keep_alive &= !stop.is_cancelled();
@@ -127,6 +130,18 @@ impl Public {
                 Err(_) => return,
             }
         }
+    }
+
+    /// What a poll asks for, and who asks. Who it is comes first: nothing is said to whom is not let in.
+    fn read_poll(&self, head: &RequestHead, client: IpAddr) -> Result<(PollRequest, Visitor), Response> {
+        // What is not supported is refused to all alike.
+        let visitor = match self.gateway.config().polling.poll_support {
+            true => self.gateway.access.admit(head, client, &self.gateway.metrics)?,
+            false => Visitor::default(),
+        };
+        let request =
+            poll::read(head, client).map_err(|answer| self.gateway.access.sign(&visitor, answer))?;
+        Ok((request, visitor))
     }
 
     /// Hands the request to pingora. Returns the connection if it can carry another request.

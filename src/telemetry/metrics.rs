@@ -66,6 +66,50 @@ impl PollResult {
     }
 }
 
+/// What became of the credentials of a poll, where they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthResult {
+    /// They prove who it is.
+    Accepted,
+    /// There are none.
+    Missing,
+    /// There is no such user, or that is not the password.
+    Denied,
+    /// They are right, but the nonce is too old.
+    Stale,
+    /// They are right, but were used before.
+    Replayed,
+    /// They are not understood.
+    Malformed,
+    /// They were accepted, but the mailbox is somebody else's.
+    Forbidden,
+}
+
+impl AuthResult {
+    const ALL: [AuthResult; 7] = [
+        AuthResult::Accepted,
+        AuthResult::Missing,
+        AuthResult::Denied,
+        AuthResult::Stale,
+        AuthResult::Replayed,
+        AuthResult::Malformed,
+        AuthResult::Forbidden,
+    ];
+
+    /// The word in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthResult::Accepted => "accepted",
+            AuthResult::Missing => "missing",
+            AuthResult::Denied => "denied",
+            AuthResult::Stale => "stale",
+            AuthResult::Replayed => "replayed",
+            AuthResult::Malformed => "malformed",
+            AuthResult::Forbidden => "forbidden",
+        }
+    }
+}
+
 /// What went wrong with the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamError {
@@ -107,6 +151,7 @@ pub struct Metrics {
     polls: ByWord,
     poll_hold: Histogram,
     held_polls: IntGauge,
+    auth: ByWord,
     mailboxes_created: IntCounter,
     mailboxes_expired: IntCounter,
     proxied: IntCounterVec,
@@ -161,6 +206,12 @@ impl Metrics {
             )?,
             poll_hold: add.histogram("poll_hold_seconds", "Time for which polls were held.", HOLDS)?,
             held_polls: add.gauge("held_polls", "Polls held at this moment.")?,
+            auth: add.by_word(
+                "auth_total",
+                "Polls whose credentials were looked at, by result.",
+                "result",
+                AuthResult::ALL.map(AuthResult::name),
+            )?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
             mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
             proxied: add.counters(
@@ -240,6 +291,11 @@ impl Metrics {
     /// A poll ended.
     pub fn poll_ended(&self, result: PollResult) {
         self.polls.add(result.name(), 1);
+    }
+
+    /// The credentials of a poll were looked at.
+    pub fn authenticated(&self, result: AuthResult) {
+        self.auth.add(result.name(), 1);
     }
 
     /// A mailbox was made.

@@ -7,4 +7,4 @@ pub mod logging;
 mod metrics;
 
 pub use drops::DropLog;
-pub use metrics::{Metrics, PollResult, UpstreamError};
+pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};

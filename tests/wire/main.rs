@@ -8,6 +8,7 @@
 
 mod support;
 
+mod auth;
 mod callback;
 mod forms;
 mod held;
