@@ -11,6 +11,7 @@ mod healthcheck;
 mod output;
 mod poll;
 mod serve;
+mod user;
 mod version;
 
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ enum Command {
     DefaultConfig,
     /// Ask a running gateway whether it is alive
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Say who may poll with a password
+    User(user::UserArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Print the version
@@ -77,6 +80,7 @@ impl Cli {
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
+            Command::User(args) => user::run(&global, args),
             Command::Completion(args) => completion::run(&args),
             Command::Version(args) => version::run(&args),
         };
@@ -93,6 +97,11 @@ impl Global {
         let flags =
             Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags };
         config::load(self.config.as_deref(), environment(), &flags)
+    }
+
+    /// The same, for whoever makes the files that it names.
+    fn load_without_files(&self) -> Result<Config, LoadError> {
+        config::load_without_files(self.config.as_deref(), environment(), &Overrides::default())
     }
 }
 
