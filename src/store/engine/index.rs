@@ -8,6 +8,10 @@ use crate::mailbox::{CallbackToken, MailboxId, PollKey};
 use crate::store::{Found, Gone, Lookup, principal_key};
 
 /// For keys that the gateway draws itself: nobody can choose them so that they collide.
+///
+/// To look a secret up tells nobody how near a guess was: where it is looked for follows from a hash with a key
+/// that only this process has, so a guess that shares bits with a secret is no nearer to it than any other, and
+/// what is found there is compared in constant time. What is left to guess is 128 random bits at once.
 type FastHash = foldhash::fast::RandomState;
 
 /// Every mailbox, and the names of the live ones.
