@@ -1,10 +1,12 @@
 //! Where the file is: a directory that belongs to one process at a time.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError};
 
 use super::OpenError;
@@ -41,10 +43,8 @@ impl Directory {
     /// Makes the directory if it is not there, and takes it.
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
         let io = |cause| OpenError::Directory { path: path.to_owned(), cause };
-        std::fs::create_dir_all(path).map_err(io)?;
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        let mut lock = options.open(path.join(Self::LOCK)).map_err(io)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(io)?;
+        let mut lock = private().open(path.join(Self::LOCK)).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -69,12 +69,22 @@ impl Directory {
     }
 }
 
+/// Opens or makes a file that only we may read: whoever knows a poll key may take the messages.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o600);
+    options
+}
+
 impl Medium for Directory {
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
-        let database = builder.create(self.file())?;
-        // The file's name is on the disk before anything that is in it counts.
-        File::open(&self.path).and_then(|directory| directory.sync_all()).map_err(redb::StorageError::Io)?;
-        Ok(database)
+        let open = || {
+            let file = private().open(self.file())?;
+            // The file's name is on the disk before anything that is in it counts.
+            File::open(&self.path)?.sync_all()?;
+            Ok(file)
+        };
+        builder.create_with_backend(FileBackend::new(open().map_err(redb::StorageError::Io)?)?)
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -116,6 +126,19 @@ mod tests {
         std::fs::write(&path, "x").unwrap();
         let refused = Directory::take(&path).unwrap_err().to_string();
         assert!(refused.starts_with(&format!("cannot use the directory {}: ", path.display())), "{refused}");
+    }
+
+    #[test]
+    fn nobody_else_may_read_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("state");
+        let directory = Directory::take(&path).unwrap();
+        drop(directory.open(&Builder::new()).unwrap());
+        for path in [path.clone(), path.join("lock"), directory.file()] {
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}", path.display());
+        }
     }
 
     #[test]

@@ -270,7 +270,7 @@ impl Thread {
                 tracing::warn!("the store can write again, and nothing was lost");
             }
             Err(error) => {
-                tracing::debug!(%error, "the store still cannot write");
+                tracing::warn!(%error, "the store still cannot write");
                 self.unsaved = unsaved;
                 self.retry = Some((clock::instant() + wait, (wait * 2).min(LAST_RETRY)));
                 if error.is_no_space() {
@@ -318,5 +318,25 @@ impl Thread {
         if let Some(close) = close {
             let _ = close.send(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As long as the writer has not reserved more, no id beyond what it did is given; and it is asked once.
+    #[test]
+    fn no_id_is_given_that_is_not_reserved() {
+        let (requests, received) = channel();
+        let ids = Arc::new(Ids::default());
+        ids.reserved.store(BLOCK, Relaxed);
+        let handle = Handle { requests, ids: ids.clone() };
+        assert!(handle.may_give(BLOCK / 2));
+        assert_eq!(received.try_iter().count(), 0);
+        assert!(handle.may_give(BLOCK / 2 + 1) && handle.may_give(BLOCK));
+        assert!(!handle.may_give(BLOCK + 1));
+        assert_eq!(received.try_iter().count(), 1);
+        assert_eq!(ids.newest.load(Relaxed), BLOCK + 1, "for the next reservation");
     }
 }
