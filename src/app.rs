@@ -12,13 +12,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::clock;
-use crate::config::{Config, Listen, LiveConfig, StoreKind};
+use crate::config::{self, Config, Listen, LiveConfig, StoreKind};
 use crate::gateway::Gateway;
 use crate::gateway::callback::Callbacks;
 use crate::gateway::public::Public;
 use crate::http1::{Connection, HeadLimits, ServeLimits, Service, Times, accept, serve};
 use crate::mailbox::EventId;
-use crate::store::{Caps, MailboxStore, MemoryStore};
+use crate::store::{self, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, MemoryStore};
 use crate::telemetry::Metrics;
 
 /// How often leases and life times are looked at: they are whole seconds.
@@ -71,22 +71,17 @@ pub struct Running {
     admin_address: SocketAddr,
 }
 
-/// Starts a gateway on these sockets. Must be called within a runtime.
+/// Starts a gateway on these sockets. Must be called within a runtime; it returns when everything that the
+/// store kept is there again.
 pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running> {
-    let store: Arc<dyn MailboxStore> = match config.store.kind {
-        StoreKind::Memory => {
-            let caps = Caps { mailboxes: config.store.max_mailboxes, bytes: config.store.max_buffered_bytes };
-            // A thousand ids a millisecond: ids grow across restarts, and stay exact in JSON.
-            Arc::new(MemoryStore::new(caps, EventId(clock::now().as_millis() * 1000)))
-        }
-    };
+    let metrics = Arc::new(Metrics::new()?);
+    let store = open_store(&config.store, &metrics)?;
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
     }
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
-    let metrics = Arc::new(Metrics::new()?);
     let admin =
         Admin { config: config.clone(), store: store.clone(), metrics: metrics.clone(), stop: stop.clone() };
     let gateway = Arc::new(Gateway::new(config, store, metrics, stop.clone()));
@@ -112,6 +107,37 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     serve_on(listeners.admin, admin, limits(64 * 1024), &tasks, &stop);
     tasks.spawn(tick(gateway, stop));
     Ok(running)
+}
+
+/// Opens the store that is asked for.
+fn open_store(config: &config::Store, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn MailboxStore>> {
+    let caps = Caps { mailboxes: config.max_mailboxes, bytes: config.max_buffered_bytes };
+    match config.kind {
+        StoreKind::Memory => {
+            // A thousand ids a millisecond: ids grow across restarts, and stay exact in JSON.
+            Ok(Arc::new(MemoryStore::new(caps, EventId(clock::now().as_millis() * 1000))))
+        }
+        StoreKind::Disk => {
+            let metrics = metrics.clone();
+            let options = DiskOptions {
+                caps,
+                cache_bytes: config.cache_bytes,
+                min_free_bytes: config.min_free_bytes,
+                clock: store::Clock::default(),
+                on_commit: CommitWatch(Arc::new(move |commit| metrics.committed(commit))),
+            };
+            let store = DiskStore::open(&config.path, options)?;
+            let recovery = store.status().disk.recovery;
+            tracing::info!(
+                path = %config.path.display(),
+                mailboxes = recovery.mailboxes,
+                messages = recovery.messages,
+                seconds = recovery.took.as_secs_f64(),
+                "store opened"
+            );
+            Ok(Arc::new(store))
+        }
+    }
 }
 
 fn serve_on<V: Service + 'static>(
@@ -160,7 +186,8 @@ impl Running {
         &self.gateway
     }
 
-    /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished.
+    /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished, and the
+    /// store is closed.
     pub async fn stop(self) {
         self.gateway.stop.cancel();
         self.public.stop();
@@ -168,5 +195,6 @@ impl Running {
         if timeout(Gateway::DRAIN + STOP_GRACE, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "stopped before these were done");
         }
+        self.gateway.store.close().await;
     }
 }

@@ -19,6 +19,7 @@ impl Gateway {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pollgate"))
             .args(["serve", "--upstream", &upstream.to_string(), "--public", "127.0.0.1:0"])
             .args(["--callback", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
+            .env("POLLGATE_STORE_KIND", "memory")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -3,7 +3,7 @@
 //! To add a setting: a field in `settings`, a line here, a line in `conf/pollgate.toml`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::mailbox::{BatchLimits, Limits, Overflow};
 
@@ -12,7 +12,7 @@ use super::reader::{Reader, Section};
 use super::settings::{
     Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
 };
-use super::size::size;
+use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, switch};
 use super::{LoadError, Overrides, address, checks, trio};
 
@@ -113,12 +113,20 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     };
     Store {
         kind: section.read("kind", preset.kind, kind),
+        path: section.read("path", preset.path, directory),
         max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, |value| {
             // A mailbox takes some memory even when it is empty; more than this is a slip.
             count(value, 1..=1_000_000_000)
         }),
         max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
+        cache_bytes: section.read("cache_bytes", preset.cache_bytes, size_or_none),
+        min_free_bytes: section.read("min_free_bytes", preset.min_free_bytes, size_or_none),
     }
+}
+
+fn directory(value: &Value) -> Reading<PathBuf> {
+    let path = value.text().filter(|text| !text.is_empty()).map(PathBuf::from);
+    path.ok_or_else(|| format!("must be a directory, such as \"/var/lib/pollgate\", not {value}"))
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

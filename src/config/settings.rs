@@ -1,6 +1,7 @@
 //! The resolved settings: plain values, valid by the time anyone sees them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -160,32 +161,48 @@ impl Default for Polling {
 pub struct Store {
     /// Which store.
     pub kind: StoreKind,
+    /// The directory of the disk store. Never empty.
+    pub path: PathBuf,
     /// How many mailboxes there may be at a time; at least one.
     pub max_mailboxes: u64,
     /// How many bytes all mailboxes together may hold; at least one.
     pub max_buffered_bytes: u64,
+    /// How many bytes of recent messages the disk store keeps in memory too.
+    pub cache_bytes: u64,
+    /// With less room than this on its file system the disk store takes nothing in.
+    pub min_free_bytes: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { kind: StoreKind::Memory, max_mailboxes: 100_000, max_buffered_bytes: 1024 * 1024 * 1024 }
+        Self {
+            kind: StoreKind::Disk,
+            path: PathBuf::from("/var/lib/pollgate"),
+            max_mailboxes: 100_000,
+            max_buffered_bytes: 1024 * 1024 * 1024,
+            cache_bytes: 64 * 1024 * 1024,
+            min_free_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
 /// The stores that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
+    /// Messages survive the process, and the machine's power.
+    Disk,
     /// Messages live as long as the process.
     Memory,
 }
 
 impl StoreKind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Memory];
+    pub const ALL: [Self; 2] = [Self::Disk, Self::Memory];
 
     /// Its name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Disk => "disk",
             Self::Memory => "memory",
         }
     }

@@ -101,9 +101,12 @@ fn nothing_set_is_the_documented_defaults() {
             max_held_polls: 50000,
         },
         store: Store {
-            kind: Memory,
+            kind: Disk,
+            path: "/var/lib/pollgate",
             max_mailboxes: 100000,
             max_buffered_bytes: 1073741824,
+            cache_bytes: 67108864,
+            min_free_bytes: 67108864,
         },
         log: Log {
             level: Info,
@@ -186,8 +189,11 @@ fn every_key_can_be_set() {
         maximum = 864_000
         [store]
         kind = "memory"
+        path = "state"
         max_mailboxes = 3
         max_buffered_bytes = "64KiB"
+        cache_bytes = 0
+        min_free_bytes = "1GiB"
         [log]
         level = "trace"
         format = "json"
@@ -249,8 +255,11 @@ fn every_key_can_be_set() {
         },
         store: Store {
             kind: Memory,
+            path: "state",
             max_mailboxes: 3,
             max_buffered_bytes: 65536,
+            cache_bytes: 0,
+            min_free_bytes: 1073741824,
         },
         log: Log {
             level: Trace,
@@ -292,8 +301,8 @@ poll_drop_msg_life_time = 1.5
 "a.b" = 1
 
 [store]
-kind = "disk"
-path = "/var/lib/pollgate"
+kind = "redis"
+path = ""
 max_mailboxes = 0
 max_buffered_bytes = "much"
 
@@ -328,8 +337,8 @@ mode = "digest"
     p.toml:26: polling.poll_msg_kbyte_limit: must be a whole number up to 4294967294, 0 to disable buffering, or "unlimited", not -1
     p.toml:27: polling.poll_drop_msg_life_time: must be a number of whole seconds, or a string such as "5m", of at most 31536000 seconds, not 1.5
     p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls
-    p.toml:31: store.kind: must be "memory", not "disk": no other kind of store exists
-    p.toml:32: store.path: is not a key of [store]; there are kind, max_mailboxes, max_buffered_bytes
+    p.toml:31: store.kind: must be "disk" or "memory", not "redis": no other kind of store exists
+    p.toml:32: store.path: must be a directory, such as "/var/lib/pollgate", not ""
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
@@ -361,6 +370,7 @@ fn every_flag_sets_its_key() {
         callback: some("127.0.0.1:1"),
         admin: some("127.0.0.1:2"),
         callback_url: some("http://gate:1"),
+        state_dir: some("state"),
         log_level: some("error"),
         log_format: some("json"),
     };
@@ -370,6 +380,7 @@ fn every_flag_sets_its_key() {
     expected.listen.callback = "127.0.0.1:1".parse().unwrap();
     expected.listen.admin = "127.0.0.1:2".parse().unwrap();
     expected.callback.url = "http://gate:1".to_owned();
+    expected.store.path = "state".into();
     expected.log.level = LogLevel::Error;
     expected.log.format = LogFormat::Json;
     assert_eq!(resolved("", &[], &flags), Ok(expected));

@@ -22,8 +22,9 @@ use crate::mailbox::{
 };
 use index::Index;
 
-pub(super) use journal::{Journal, Receipt, Row, Step, Unkept};
-pub(super) use slot::{Slot, SlotState};
+pub(super) use journal::{Journal, Receipt, Row, Step};
+pub(super) use operate::Waiting;
+pub(super) use slot::{Lease, Slot, SlotState};
 
 /// Keeps mailboxes while the process lives.
 #[derive(Debug)]
@@ -172,11 +173,6 @@ impl<J: Journal> Engine<J> {
 
     fn next_event(&self) -> EventId {
         EventId(self.events.fetch_add(1, Relaxed) + 1)
-    }
-
-    /// The newest id that was given to a message.
-    pub(super) fn newest_event(&self) -> EventId {
-        EventId(self.events.load(Relaxed))
     }
 
     /// Ends a mailbox; it is found no more. Its dropped messages stay until their time is over.

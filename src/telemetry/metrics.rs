@@ -8,9 +8,10 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core,
 };
 
+use super::store::StoreMetrics;
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DropReason, Lost, Timestamp};
-use crate::store::StoreTotals;
+use crate::store::{Commit, StoreStatus, StoreTotals};
 
 /// From a callback on the fast path to one that waited for a client's next poll.
 const DELAYS: &[f64] =
@@ -38,10 +39,12 @@ pub enum PollResult {
     Refused,
     /// Too many polls are held.
     TooMany,
+    /// There is something, and the store cannot read it at this moment.
+    Unavailable,
 }
 
 impl PollResult {
-    const ALL: [PollResult; 8] = [
+    const ALL: [PollResult; 9] = [
         PollResult::News,
         PollResult::Empty,
         PollResult::Superseded,
@@ -50,6 +53,7 @@ impl PollResult {
         PollResult::Unknown,
         PollResult::Refused,
         PollResult::TooMany,
+        PollResult::Unavailable,
     ];
 
     fn name(self) -> &'static str {
@@ -62,6 +66,7 @@ impl PollResult {
             PollResult::Unknown => "unknown",
             PollResult::Refused => "refused",
             PollResult::TooMany => "too-many",
+            PollResult::Unavailable => "unavailable",
         }
     }
 }
@@ -117,6 +122,7 @@ pub struct Metrics {
     kept_messages: IntGauge,
     kept_bytes: IntGauge,
     oldest_age: prometheus::Gauge,
+    store: StoreMetrics,
 }
 
 impl Metrics {
@@ -181,6 +187,7 @@ impl Metrics {
             kept_bytes: add.gauge("dropped_kept_bytes", "Their bytes: bodies and header lines.")?,
             oldest_age: add
                 .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
+            store: StoreMetrics::new(&add)?,
             registry: add.0,
         };
         let build = prometheus::IntGauge::with_opts(
@@ -242,6 +249,11 @@ impl Metrics {
         self.polls.add(result.name(), 1);
     }
 
+    /// The store wrote something.
+    pub fn committed(&self, commit: Commit) {
+        self.store.committed(commit);
+    }
+
     /// A mailbox was made.
     pub fn mailbox_created(&self) {
         self.mailboxes_created.inc();
@@ -263,8 +275,14 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format, with the state of the store at `now`.
-    pub fn expose(&self, store: StoreTotals, oldest: Option<Timestamp>, now: Timestamp) -> String {
-        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    pub fn expose(
+        &self,
+        store: StoreTotals,
+        status: StoreStatus,
+        oldest: Option<Timestamp>,
+        now: Timestamp,
+    ) -> String {
+        self.store.set(status);
         set(&self.mailboxes, store.mailboxes);
         set(&self.buffered_messages, store.messages);
         set(&self.buffered_bytes, store.bytes);
@@ -277,6 +295,10 @@ impl Metrics {
         }
         String::from_utf8_lossy(&text).into_owned()
     }
+}
+
+pub(super) fn set(gauge: &IntGauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 /// Counts as a held poll while it lives.
@@ -309,7 +331,7 @@ impl ByWord {
 }
 
 /// Makes metrics and registers them.
-struct Adder(Registry);
+pub(super) struct Adder(Registry);
 
 impl Adder {
     fn register<C: core::Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
@@ -336,15 +358,15 @@ impl Adder {
         Ok(ByWord(words.into_iter().map(|word| (word, counters.with_label_values(&[word]))).collect()))
     }
 
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(format!("pollgate_{name}"), help)?)
     }
 
-    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {
+    pub(super) fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {
         self.register(prometheus::Gauge::new(format!("pollgate_{name}"), help)?)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
         let opts = HistogramOpts::new(format!("pollgate_{name}"), help).buckets(buckets.to_vec());
         self.register(Histogram::with_opts(opts)?)
     }

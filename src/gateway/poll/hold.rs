@@ -89,6 +89,10 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                 Found::End(result @ PollResult::Unknown) => {
                     (result, Some(Answer::Whole(unknown(&request.target), None)))
                 }
+                Found::End(result @ PollResult::Unavailable) => {
+                    let later = Response::text(503, "the messages cannot be read at this moment");
+                    (result, Some(Answer::Whole(later.with("Retry-After", RETRY_SOON), None)))
+                }
                 Found::End(result) => (result, Some(Answer::Whole(forms::nothing(&poll), None))),
             }
         }
@@ -175,6 +179,9 @@ async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (P
 
 /// After how many seconds a poll that was too many may come again.
 const RETRY_AFTER: u64 = 10;
+
+/// After how many seconds a poll may come again for messages that could not be read.
+const RETRY_SOON: u64 = 1;
 
 async fn resolve(gateway: &Gateway, target: &Target) -> Vec<store::Found> {
     match target {
@@ -270,6 +277,10 @@ impl Poll {
                     return Found::End(PollResult::Superseded);
                 }
                 Taken::Ended => {}
+                Taken::Unavailable => {
+                    news.receipt.settle(Outcome::Broken).await;
+                    return Found::End(PollResult::Unavailable);
+                }
                 Taken::Batch(batch) => {
                     alive = true;
                     room = what_is_left(room, &batch);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollgate::app::{self, Listeners, Running};
-use pollgate::config::Config;
+use pollgate::config::{Config, StoreKind};
 use pollgate::gateway::Gateway;
 use pollgate::mailbox::LifeTimes;
 
@@ -51,6 +51,7 @@ impl Gate {
         config.listen.callback = any;
         config.listen.admin = any;
         config.upstream.address = upstream.address.to_string();
+        config.store.kind = StoreKind::Memory;
         config.polling.poll_life_time = life_times(3600, 0, 3600);
         change(&mut config);
         let listeners = Listeners::bind(&config.listen).expect("free ports");
