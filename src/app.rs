@@ -13,10 +13,10 @@ use tokio_util::task::TaskTracker;
 use crate::admin::Admin;
 use crate::clock;
 use crate::config::{self, Config, Listen, LiveConfig, StoreKind};
-use crate::gateway::Gateway;
 use crate::gateway::callback::Callbacks;
 use crate::gateway::public::Public;
-use crate::http1::{Connection, HeadLimits, ServeLimits, Service, Times, accept, serve};
+use crate::gateway::{Gateway, serve_limits};
+use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::EventId;
 use crate::store::{self, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, MemoryStore};
 use crate::telemetry::Metrics;
@@ -102,7 +102,8 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
         let handle = move |stream, peer| public.clone().serve(stream, peer);
         tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
     }
-    let limits = |body| ServeLimits { head: HeadLimits::default(), body, times: Times::CLIENT };
+    let edge = gateway.config().limits;
+    let limits = |body| serve_limits(edge, body);
     serve_on(listeners.callback, Callbacks(gateway.clone()), limits(body), &tasks, &stop);
     serve_on(listeners.admin, admin, limits(64 * 1024), &tasks, &stop);
     tasks.spawn(tick(gateway, stop));

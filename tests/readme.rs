@@ -18,8 +18,9 @@ fn rows(start: &str) -> impl Iterator<Item = Vec<&str>> {
 #[test]
 fn every_metric_is_listed_with_its_type() {
     let metrics = Metrics::new().unwrap();
-    // Its label values are not known beforehand.
+    // Their label values are not known beforehand.
     metrics.proxied(200);
+    metrics.request_refused(408);
     let text = metrics.expose(StoreTotals::default(), StoreStatus::default(), None, Timestamp::default());
     let exposed: BTreeSet<(String, String)> = text
         .lines()

@@ -44,7 +44,8 @@ pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
+    Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
+    Upstream,
 };
 
 /// The running configuration, as everyone holds it who must see its changes.

@@ -19,6 +19,8 @@ pub struct Config {
     pub callback: Callback,
     /// The documented server settings: holds, life times and limits.
     pub polling: Polling,
+    /// What clients may ask of the gateway.
+    pub limits: EdgeLimits,
     /// Where messages are buffered.
     pub store: Store,
     /// What is logged.
@@ -152,6 +154,49 @@ impl Default for Polling {
             limits: Limits::default(),
             batch: BatchLimits { messages: 100, bytes: 1024 * 1024 },
             max_held_polls: 50_000,
+        }
+    }
+}
+
+/// `[limits]`: what one client, one address, and all of them together may ask of the gateway. Nothing in it
+/// is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeLimits {
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub header_fields: usize,
+    /// Bytes of the body of a request that is passed on, chunks and all.
+    pub body_bytes: u64,
+    /// For the whole head of a request, once it has begun.
+    pub header_timeout: Duration,
+    /// For the body: the whole of what is read here, each piece of what is passed on.
+    pub body_timeout: Duration,
+    /// For a client to take an answer, beside a millisecond for each of its bytes.
+    pub write_timeout: Duration,
+    /// For the next request on a connection.
+    pub idle_timeout: Duration,
+    /// Connections of all clients.
+    pub connections: u64,
+    /// Connections of one address.
+    pub connections_per_address: u64,
+    /// Held polls of one address.
+    pub held_polls_per_address: u64,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 32 * 1024,
+            header_fields: 100,
+            body_bytes: 64 * 1024 * 1024,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            connections: 60_000,
+            connections_per_address: 20_000,
+            held_polls_per_address: 20_000,
         }
     }
 }

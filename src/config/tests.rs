@@ -100,6 +100,18 @@ fn nothing_set_is_the_documented_defaults() {
             },
             max_held_polls: 50000,
         },
+        limits: EdgeLimits {
+            header_bytes: 32768,
+            header_fields: 100,
+            body_bytes: 67108864,
+            header_timeout: 15s,
+            body_timeout: 30s,
+            write_timeout: 30s,
+            idle_timeout: 75s,
+            connections: 60000,
+            connections_per_address: 20000,
+            held_polls_per_address: 20000,
+        },
         store: Store {
             kind: Disk,
             path: "/var/lib/pollgate",
@@ -187,6 +199,17 @@ fn every_key_can_be_set() {
         default = 0
         minimum = 0
         maximum = 864_000
+        [limits]
+        header_bytes = "1KiB"
+        header_fields = 5
+        body_bytes = 6
+        header_timeout = 1
+        body_timeout = 2
+        write_timeout = 3
+        idle_timeout = 4
+        connections = 7
+        connections_per_address = 8
+        held_polls_per_address = 9
         [store]
         kind = "memory"
         path = "state"
@@ -252,6 +275,18 @@ fn every_key_can_be_set() {
                 bytes: 2,
             },
             max_held_polls: 4,
+        },
+        limits: EdgeLimits {
+            header_bytes: 1024,
+            header_fields: 5,
+            body_bytes: 6,
+            header_timeout: 1s,
+            body_timeout: 2s,
+            write_timeout: 3s,
+            idle_timeout: 4s,
+            connections: 7,
+            connections_per_address: 8,
+            held_polls_per_address: 9,
         },
         store: Store {
             kind: Memory,
@@ -319,7 +354,7 @@ mode = "digest"
         ("POLLGATE_FOO", "1"),
     ];
     insta::assert_snapshot!(problems(text, &env), @r#"
-    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, store, log
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, log
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
@@ -342,7 +377,7 @@ mode = "digest"
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
-    p.toml:39: auth: is not a section; there are listen, upstream, callback, polling, store, log
+    p.toml:39: auth: is not a section; there are listen, upstream, callback, polling, limits, store, log
     environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
     environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
     environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
@@ -569,7 +604,7 @@ fn a_dotted_key_in_quotes_is_not_a_path() {
     assert_eq!(
         problems("'listen.admin' = '127.0.0.1:1'", &[]),
         "p.toml:1: \"listen.admin\": stands outside of the sections; \
-         there are listen, upstream, callback, polling, store, log"
+         there are listen, upstream, callback, polling, limits, store, log"
     );
 }
 

@@ -102,6 +102,13 @@ impl Response {
         head
     }
 
+    /// The whole answer, after which the connection is closed.
+    pub fn last_words(&self, now: SystemTime) -> Bytes {
+        let reply = Reply { version: Version::Http11, keep_alive: false, head_only: false };
+        let (head, body) = self.pieces(reply, now);
+        [head, body].concat().into()
+    }
+
     /// Whether an answer with this status can have content at all (RFC 9110 §6.4.1).
     pub(super) fn may_have_content(&self) -> bool {
         self.status >= 200 && self.status != 204 && self.status != 304

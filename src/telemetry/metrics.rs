@@ -112,6 +112,9 @@ pub struct Metrics {
     polls: ByWord,
     poll_hold: Histogram,
     held_polls: IntGauge,
+    connections: IntGauge,
+    connections_refused: ByWord,
+    requests_refused: IntCounterVec,
     mailboxes_created: IntCounter,
     mailboxes_expired: IntCounter,
     proxied: IntCounterVec,
@@ -167,6 +170,18 @@ impl Metrics {
             )?,
             poll_hold: add.histogram("poll_hold_seconds", "Time for which polls were held.", HOLDS)?,
             held_polls: add.gauge("held_polls", "Polls held at this moment.")?,
+            connections: add.gauge("connections", "Connections of clients at this moment.")?,
+            connections_refused: add.by_word(
+                "connections_refused_total",
+                "Connections of clients that were not let in, by whose bound was reached.",
+                "bound",
+                ["all", "address"],
+            )?,
+            requests_refused: add.counters(
+                "requests_refused_total",
+                "Requests of clients that were too large, too slow or malformed, by status code.",
+                "status",
+            )?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
             mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
             proxied: add.counters(
@@ -239,6 +254,27 @@ impl Metrics {
         HeldPoll { metrics: self, since: crate::clock::instant() }
     }
 
+    /// A client is connected, until the guard goes.
+    pub fn connected(&self) -> Connected<'_> {
+        self.connections.inc();
+        Connected(self)
+    }
+
+    /// How many clients are connected.
+    pub fn connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    /// A client was not let in.
+    pub fn connection_refused(&self, bound: &'static str) {
+        self.connections_refused.add(bound, 1);
+    }
+
+    /// A request was not read to its end.
+    pub fn request_refused(&self, status: u16) {
+        self.requests_refused.with_label_values(&[&status.to_string()]).inc();
+    }
+
     /// How many polls are held.
     pub fn held_polls(&self) -> u64 {
         u64::try_from(self.held_polls.get()).unwrap_or(0)
@@ -306,6 +342,16 @@ pub(super) fn set(gauge: &IntGauge, value: u64) {
 pub struct HeldPoll<'a> {
     metrics: &'a Metrics,
     since: std::time::Instant,
+}
+
+/// Counts a connection for as long as it lasts.
+#[derive(Debug)]
+pub struct Connected<'a>(&'a Metrics);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
 }
 
 impl Drop for HeldPoll<'_> {

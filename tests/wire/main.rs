@@ -8,6 +8,7 @@
 
 mod support;
 
+mod bounds;
 mod callback;
 mod forms;
 mod held;

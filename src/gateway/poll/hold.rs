@@ -15,6 +15,7 @@ use super::forms::{self, Handed};
 use super::{Form, PollRequest, Target};
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::gateway::doors::{Bounds, Guest, Seat};
 use crate::http1::{Connection, Response, Waited};
 use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
 use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
@@ -59,6 +60,8 @@ pub struct Client<'a, S> {
     pub connection: &'a mut Connection<S>,
     /// Set when the gateway stops.
     pub stop: &'a CancellationToken,
+    /// Its share of the gateway.
+    pub guest: &'a Guest,
 }
 
 /// Answers a poll, at once or when there is something to say; `None` if the client went away.
@@ -67,7 +70,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     request: &PollRequest,
     client: Client<'_, S>,
 ) -> Option<Answer> {
-    let (result, answer) = match begin(gateway, request).await {
+    let (result, answer) = match begin(gateway, request, client.guest).await {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
         Ok(poll) if request.form == Form::Events => {
             // The stream ends the poll, and counts it.
@@ -112,6 +115,8 @@ pub struct Poll {
     pub(super) last_event_id: Option<EventId>,
     /// When the hold is over; it begins with the first wait.
     deadline: Option<Instant>,
+    /// Its place among the polls of its address.
+    _seat: Option<Seat>,
 }
 
 /// What a wait ends with.
@@ -135,7 +140,11 @@ pub struct News {
 }
 
 /// Resolves the target, and takes the turn at its mailboxes.
-async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (PollResult, Response)> {
+async fn begin(
+    gateway: &Arc<Gateway>,
+    request: &PollRequest,
+    guest: &Guest,
+) -> Result<Poll, (PollResult, Response)> {
     let config = gateway.config();
     if !config.polling.poll_support {
         return Err((PollResult::Refused, Response::text(501, "polling is not supported here")));
@@ -144,9 +153,16 @@ async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (P
         Some(Duration::ZERO) => Duration::ZERO,
         wait => config.polling.poll_life_time.apply(wait),
     };
-    if !hold.is_zero() && gateway.metrics.held_polls() >= config.polling.max_held_polls {
-        let busy = Response::text(429, "too many polls are held").with("Retry-After", RETRY_AFTER);
-        return Err((PollResult::TooMany, busy));
+    let too_many = |what| (PollResult::TooMany, Response::text(429, what).with("Retry-After", RETRY_AFTER));
+    let mut seat = None;
+    if !hold.is_zero() {
+        if gateway.metrics.held_polls() >= config.polling.max_held_polls {
+            return Err(too_many("too many polls are held"));
+        }
+        seat = guest.seat(Bounds::from(config.limits));
+        if seat.is_none() {
+            return Err(too_many("too many polls are held from this address"));
+        }
     }
     drop(config);
     let bell = Bell::default();
@@ -174,6 +190,7 @@ async fn begin(gateway: &Arc<Gateway>, request: &PollRequest) -> Result<Poll, (P
         hold,
         last_event_id: request.last_event_id,
         deadline: None,
+        _seat: seat,
     })
 }
 

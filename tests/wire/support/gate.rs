@@ -132,6 +132,11 @@ impl Gate {
         until("held polls", || self.gateway().metrics.held_polls() == polls).await;
     }
 
+    /// Waits until so many clients are connected.
+    pub async fn connections(&self, connections: u64) {
+        until("connections", || self.gateway().metrics.connections() == connections).await;
+    }
+
     /// Waits until there are so many mailboxes.
     pub async fn mailboxes(&self, mailboxes: u64) {
         until("mailboxes", || self.gateway().store.totals().mailboxes == mailboxes).await;
