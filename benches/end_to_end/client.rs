@@ -1,6 +1,7 @@
 //! A client that polls, and where messages for it go: the same code whatever the server.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use pollgate::http1::client::{Answer, Call, call};
@@ -43,7 +44,7 @@ impl Client {
     /// Subscribes through a gateway.
     pub async fn of_pollgate(gateway: SocketAddr, upstream: &Upstream, n: usize) -> Self {
         let node = format!("/instmsg/aliases/u{n}");
-        let mut connection = connect_from(Ipv4Addr::LOCALHOST, gateway).await;
+        let mut connection = connect(gateway).await;
         let request = Call::new("SUBSCRIBE", &node)
             .with("Host", "im.example")
             .with("Call-Back", "http://127.0.0.1:9")
@@ -61,7 +62,7 @@ impl Client {
 
     /// A client of nchan needs no subscription.
     pub async fn of_nchan(server: SocketAddr, n: usize) -> Self {
-        let connection = connect_from(Ipv4Addr::LOCALHOST, server).await;
+        let connection = connect(server).await;
         let wire = Wire::Nchan { path: format!("/sub/u{n}"), last: None };
         let inbox = Inbox { method: "POST", address: server.to_string(), path: format!("/pub/u{n}") };
         Self { connection, mailbox: Mailbox { server, wire, inbox } }
@@ -112,16 +113,20 @@ impl Client {
 }
 
 impl Mailbox {
-    /// The client again, on a new connection from this address. Each address of the machine has ports of its
-    /// own; those of connections that were closed are not free at once.
-    pub async fn connect(self, from: Ipv4Addr) -> Client {
-        Client { connection: connect_from(from, self.server).await, mailbox: self }
+    /// The client again, on a new connection.
+    pub async fn connect(self) -> Client {
+        Client { connection: connect(self.server).await, mailbox: self }
     }
 }
 
-async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> Connection<TcpStream> {
+/// Connects from one of the machine's many loopback addresses: each has ports of its own, and those of
+/// connections that were closed are not free at once.
+async fn connect(to: SocketAddr) -> Connection<TcpStream> {
+    const SHARE_AN_ADDRESS: u32 = 10_000;
+    static CONNECTIONS: AtomicU32 = AtomicU32::new(0);
+    let [_, _, high, low] = (CONNECTIONS.fetch_add(1, Relaxed) / SHARE_AN_ADDRESS).to_be_bytes();
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind((from, 0).into()).unwrap();
+    socket.bind((Ipv4Addr::new(127, 1 + high, low, 1), 0).into()).unwrap();
     let stream = socket.connect(to).await.unwrap();
     stream.set_nodelay(true).unwrap();
     Connection::new(stream)

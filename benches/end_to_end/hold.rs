@@ -1,7 +1,6 @@
 //! Memory of held polls.
 
 use std::fmt::{self, Display, Formatter};
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -71,8 +70,8 @@ impl<'a> Held<'a> {
         held
     }
 
-    /// All clients close their connections, make new ones from this address, and poll again.
-    pub async fn reconnect(&mut self, from: Ipv4Addr) {
+    /// All clients close their connections, make new ones, and poll again.
+    pub async fn reconnect(&mut self) {
         self.hang_up.cancel();
         let clients = std::mem::take(&mut self.polls).join_all().await;
         let mailboxes: Vec<Mailbox> = clients.into_iter().map(Client::disconnect).collect();
@@ -85,7 +84,7 @@ impl<'a> Held<'a> {
             let crowd = crowd.clone();
             self.hold(async move {
                 let _one_of_them = crowd.acquire().await.unwrap();
-                mailbox.connect(from).await
+                mailbox.connect().await
             });
         }
         self.look().await;

@@ -19,9 +19,11 @@
 mod bare;
 mod client;
 mod flow;
+mod haproxy;
 mod hold;
 mod long_poll;
 mod nginx;
+mod peers;
 mod process;
 mod proxy;
 mod servers;
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
 
 async fn run(words: &[&str]) -> ExitCode {
     match words {
+        ["peers", words @ ..] => return peers::run(words).await,
         ["long-poll"] => return long_poll::run().await,
         _ => {}
     }
