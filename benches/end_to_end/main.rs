@@ -21,6 +21,7 @@ mod client;
 mod flow;
 mod haproxy;
 mod hold;
+mod listeners;
 mod long_poll;
 mod nginx;
 mod peers;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         ["bare-pingora", listen, upstream] => {
             return bare::run(listen.parse().unwrap(), upstream.parse().unwrap());
         }
+        ["listener", which] => return listeners::serve(which),
         _ => {}
     }
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
 async fn run(words: &[&str]) -> ExitCode {
     match words {
         ["peers", words @ ..] => return peers::run(words).await,
+        ["listeners"] => return listeners::run().await,
         ["long-poll"] => return long_poll::run().await,
         _ => {}
     }
