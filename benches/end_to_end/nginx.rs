@@ -6,6 +6,10 @@ use tempfile::TempDir;
 
 use super::process::{Server, free_address};
 
+/// Room for the polls of every mode. nginx takes the memory for it when it starts, so that a held poll
+/// does not count it.
+const CONNECTIONS: usize = 65_536;
+
 /// Where Debian has the module.
 pub const NCHAN: &str = "/usr/lib/nginx/modules/ngx_nchan_module.so";
 
@@ -79,7 +83,7 @@ fn text(address: SocketAddr, modules: &str, http: &str, locations: &str) -> Stri
         worker_processes 1;
         pid nginx.pid;
         error_log error.log warn;
-        events {{ worker_connections 65536; }}
+        events {{ worker_connections {CONNECTIONS}; }}
         http {{
             access_log off;
             keepalive_timeout 600;

@@ -14,6 +14,9 @@ use pollgate::http1::client::connect;
 /// How long a server may take to listen.
 const START: Duration = Duration::from_secs(10);
 
+/// How long a server with processes of its own may take to end, before it is killed.
+const LEAVE: Duration = Duration::from_secs(2);
+
 /// How long a server must have used no CPU time to be done with what it was given.
 const QUIET: Duration = Duration::from_millis(300);
 
@@ -86,6 +89,10 @@ impl Server {
         }
     }
 
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().try_into().unwrap())
+    }
+
     /// Itself first, then whatever descends from it.
     fn processes(&self) -> Vec<Pid> {
         let all: Vec<(Pid, Pid)> = std::fs::read_dir("/proc")
@@ -93,7 +100,7 @@ impl Server {
             .filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok().map(Pid::from_raw))
             .filter_map(|pid| Some((pid, Pid::from_raw(stat(pid)?[1].parse().ok()?))))
             .collect();
-        let mut found = vec![Pid::from_raw(self.0.id().try_into().unwrap())];
+        let mut found = vec![self.pid()];
         let mut seen = 0;
         while seen < found.len() {
             let of = found[seen];
@@ -106,12 +113,23 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The first one first: it could start the others again. Any of them may have ended by itself;
-        // either way they are gone after this.
+        // Any of them may have ended by itself; either way they are gone after this.
         let descendants = self.processes().split_off(1);
+        if !descendants.is_empty() {
+            // It ends those that it started, and sees them end.
+            let _ = kill(self.pid(), Signal::SIGTERM);
+            let asked = Instant::now();
+            while asked.elapsed() < LEAVE && matches!(self.0.try_wait(), Ok(None)) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        // The first one first: it could start the others again. All are of one process group, its own.
         let _ = self.0.kill();
+        let group = self.pid().to_string();
         for pid in descendants {
-            let _ = kill(pid, Signal::SIGKILL);
+            if stat(pid).is_some_and(|fields| fields[2] == group) {
+                let _ = kill(pid, Signal::SIGKILL);
+            }
         }
         let _ = self.0.wait();
     }
@@ -167,10 +185,11 @@ impl Gateway {
     }
 }
 
-/// A command that is told to end when this program ends, however that comes about.
+/// A command that is told to end when this program ends, however that comes about. Signals from the terminal
+/// do not reach it: this program answers them, and ends it.
 fn guarded(program: &str) -> Command {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["guarded", &std::process::id().to_string(), program]);
+    command.process_group(0).args(["guarded", &std::process::id().to_string(), program]);
     command
 }
 
