@@ -98,8 +98,8 @@ impl Doors {
         Ok(Guest { doors: self.clone(), address, share })
     }
 
-    /// How many are in.
-    pub fn connections(&self) -> u64 {
+    #[cfg(test)]
+    fn connections(&self) -> u64 {
         self.counts().connections
     }
 
