@@ -242,26 +242,19 @@ impl DiskStore {
         let cached = places.iter().map(|place| self.engine.journal.bodies.get(*place));
         let mut loaded: Vec<_> = cached.map(|message| message.ok_or(Unread::Missing)).collect();
         for attempt in 0..2 {
-            let missing: Vec<usize> = (0..places.len())
-                .filter(|n| matches!(loaded[*n], Err(Unread::Missing | Unread::Unavailable)))
-                .collect();
-            if missing.is_empty() || (attempt > 0 && !self.caught_up().await) {
+            let missing: Vec<usize> =
+                (0..places.len()).filter(|n| matches!(loaded[*n], Err(Unread::Missing))).collect();
+            if missing.is_empty() {
                 break;
             }
+            let known = attempt == 0 || self.caught_up().await;
             let wanted: Vec<Place> = missing.iter().map(|n| places[*n]).collect();
             let file = self.file.clone();
-            // A task that panicked has read nothing.
-            let read = spawn_blocking(move || read_all(&file, mailbox, &wanted)).await.unwrap_or_default();
-            for (n, found) in missing.into_iter().zip(read) {
-                loaded[n] = found;
-            }
-        }
-        if self.is_broken() {
-            // What the writer still has is not missing.
-            for message in &mut loaded {
-                if matches!(message, Err(Unread::Missing)) {
-                    *message = Err(Unread::Unavailable);
-                }
+            let read = spawn_blocking(move || read_all(&file, mailbox, &wanted)).await;
+            // A task that ended early has read nothing; and what the writer could not write is not missing.
+            let mut read = read.ok().filter(|_| known).into_iter().flatten();
+            for n in missing {
+                loaded[n] = read.next().unwrap_or(Err(Unread::Unavailable));
             }
         }
         loaded
