@@ -161,7 +161,7 @@ impl MailboxStore for DiskStore {
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
-        let mut lost = Lost::default();
+        let (mut lost, mut room) = (Lost::default(), room);
         loop {
             let (taken, expired) = self.engine.take(mailbox, turn, room, goes_on, limits, now);
             lost.add(expired);
@@ -170,13 +170,17 @@ impl MailboxStore for DiskStore {
                     let (handout, any) = (batch.handout, !batch.messages.is_empty());
                     match self.fill(mailbox, batch, &mut lost).await {
                         // All that it held was damaged: what is there beside that?
-                        Some(batch) if any && batch.messages.is_empty() => {
+                        Ok(batch) if any && batch.messages.is_empty() => {
                             self.engine.settle(mailbox, handout, Outcome::Broken);
                             continue;
                         }
-                        Some(batch) => Taken::Batch(batch),
-                        None => {
+                        Ok(batch) => Taken::Batch(batch),
+                        Err(readable) => {
                             self.engine.settle(mailbox, handout, Outcome::Broken);
+                            if readable > 0 && !goes_on {
+                                room.messages = readable;
+                                continue;
+                            }
                             Taken::Unavailable
                         }
                     }

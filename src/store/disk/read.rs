@@ -56,17 +56,17 @@ impl DiskStore {
         loaded
     }
 
-    /// A batch with its bodies. None if they cannot be read at this moment: then all of it stays.
+    /// A batch with its bodies; or, if not all of them can be read at this moment, how many of the first can.
     pub(super) async fn fill(
         &self,
         mailbox: MailboxId,
         batch: Batch<Place>,
         lost: &mut Lost,
-    ) -> Option<Batch> {
+    ) -> Result<Batch, usize> {
         let places: Vec<Place> = batch.messages.iter().map(|taken| taken.message).collect();
         let loaded = self.load(mailbox, &places).await;
-        if loaded.iter().any(|message| matches!(message, Err(Unread::Unavailable))) {
-            return None;
+        if let Some(first) = loaded.iter().position(|body| matches!(body, Err(Unread::Unavailable))) {
+            return Err(first);
         }
         let Batch { handout, messages, pending, gap } = batch;
         let mut filled = Vec::with_capacity(messages.len());
@@ -77,7 +77,7 @@ impl DiskStore {
                 Err(unread) => lost.add(self.damaged(mailbox, id, place, unread)),
             }
         }
-        Some(Batch { handout, messages: filled, pending, gap })
+        Ok(Batch { handout, messages: filled, pending, gap })
     }
 
     /// A body cannot be read and never will be, unless its message has just left.
