@@ -178,7 +178,8 @@ impl Mailbox {
         let (head, body) = read_message(stream)?;
         match status(&head) {
             200 => {}
-            204 => return Ok(0),
+            // Nothing, or something that cannot be read just now: it comes later.
+            204 | 503 => return Ok(0),
             _ => panic!("{head}"),
         }
         let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();
