@@ -12,13 +12,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::clock;
-use crate::config::{Config, Listen, LiveConfig, StoreKind};
+use crate::config::{self, Config, Listen, LiveConfig, StoreKind};
 use crate::gateway::callback::Callbacks;
 use crate::gateway::public::Public;
-use crate::gateway::{Access, Gateway};
-use crate::http1::{Connection, HeadLimits, ServeLimits, Service, Times, accept, serve};
+use crate::gateway::{Access, Gateway, serve_limits};
+use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::EventId;
-use crate::store::{Caps, MailboxStore, MemoryStore};
+use crate::store::{self, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, MemoryStore};
 use crate::telemetry::Metrics;
 
 /// How often leases and life times are looked at: they are whole seconds.
@@ -71,15 +71,11 @@ pub struct Running {
     admin_address: SocketAddr,
 }
 
-/// Starts a gateway on these sockets. Must be called within a runtime.
+/// Starts a gateway on these sockets. Must be called within a runtime; it returns when everything that the
+/// store kept is there again.
 pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running> {
-    let store: Arc<dyn MailboxStore> = match config.store.kind {
-        StoreKind::Memory => {
-            let caps = Caps { mailboxes: config.store.max_mailboxes, bytes: config.store.max_buffered_bytes };
-            // A thousand ids a millisecond: ids grow across restarts, and stay exact in JSON.
-            Arc::new(MemoryStore::new(caps, EventId(clock::now().as_millis() * 1000)))
-        }
-    };
+    let metrics = Arc::new(Metrics::new()?);
+    let store = open_store(&config.store, &metrics)?;
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
     }
@@ -87,7 +83,6 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
-    let metrics = Arc::new(Metrics::new()?);
     let admin =
         Admin { config: config.clone(), store: store.clone(), metrics: metrics.clone(), stop: stop.clone() };
     let gateway = Arc::new(Gateway::new(config, store, access, metrics, stop.clone()));
@@ -108,11 +103,43 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
         let handle = move |stream, peer| public.clone().serve(stream, peer);
         tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
     }
-    let limits = |body| ServeLimits { head: HeadLimits::default(), body, times: Times::CLIENT };
+    let edge = gateway.config().limits;
+    let limits = |body| serve_limits(edge, body);
     serve_on(listeners.callback, Callbacks(gateway.clone()), limits(body), &tasks, &stop);
     serve_on(listeners.admin, admin, limits(64 * 1024), &tasks, &stop);
     tasks.spawn(tick(gateway, stop));
     Ok(running)
+}
+
+/// Opens the store that is asked for.
+fn open_store(config: &config::Store, metrics: &Arc<Metrics>) -> anyhow::Result<Arc<dyn MailboxStore>> {
+    let caps = Caps { mailboxes: config.max_mailboxes, bytes: config.max_buffered_bytes };
+    match config.kind {
+        StoreKind::Memory => {
+            // A thousand ids a millisecond: ids grow across restarts, and stay exact in JSON.
+            Ok(Arc::new(MemoryStore::new(caps, EventId(clock::now().as_millis() * 1000))))
+        }
+        StoreKind::Disk => {
+            let metrics = metrics.clone();
+            let options = DiskOptions {
+                caps,
+                cache_bytes: config.cache_bytes,
+                min_free_bytes: config.min_free_bytes,
+                clock: store::Clock::default(),
+                on_commit: CommitWatch(Arc::new(move |commit| metrics.committed(commit))),
+            };
+            let store = DiskStore::open(&config.path, options)?;
+            let recovery = store.status().disk.recovery;
+            tracing::info!(
+                path = %config.path.display(),
+                mailboxes = recovery.mailboxes,
+                messages = recovery.messages,
+                seconds = recovery.took.as_secs_f64(),
+                "store opened"
+            );
+            Ok(Arc::new(store))
+        }
+    }
 }
 
 fn serve_on<V: Service + 'static>(
@@ -161,7 +188,8 @@ impl Running {
         &self.gateway
     }
 
-    /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished.
+    /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished, and the
+    /// store is closed.
     pub async fn stop(self) {
         self.gateway.stop.cancel();
         self.public.stop();
@@ -169,5 +197,6 @@ impl Running {
         if timeout(Gateway::DRAIN + STOP_GRACE, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "stopped before these were done");
         }
+        self.gateway.store.close().await;
     }
 }

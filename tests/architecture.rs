@@ -10,7 +10,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("mailbox", &[]),
     ("clock", &["mailbox"]),
     ("http1", &["clock"]),
-    ("store", &["mailbox"]),
+    ("store", &["clock", "mailbox"]),
     ("dialect", &["mailbox", "http1"]),
     ("config", &["auth", "mailbox"]),
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),

@@ -10,6 +10,8 @@ fn pollgate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
     // No width of a terminal, and no configuration of the machine.
     command.args(arguments).env_clear().env("POLLGATE_CONFIG", "").stdin(Stdio::null());
+    // Nothing stays on the machine, unless a test wants it so.
+    command.env("POLLGATE_STORE_KIND", "memory");
     command
 }
 

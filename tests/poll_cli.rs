@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollgate::app::{self, Listeners, Running};
-use pollgate::config::{Config, Listen};
+use pollgate::config::{Config, Listen, StoreKind};
 use pollgate::demo::bodies;
 use pollgate::demo::rvp_server::RvpServer;
 use pollgate::http1::client::{Answer, Call, call, connect};
@@ -34,6 +34,7 @@ impl Stage {
             Config { listen: Listen { public: vec![any], callback: any, admin: any }, ..Config::default() };
         config.upstream.address = server.address().to_string();
         config.callback.url = "http://127.0.0.1:0".to_owned();
+        config.store.kind = StoreKind::Memory;
         let listeners = Listeners::bind(&config.listen).unwrap();
         let running = app::start(config, listeners).unwrap();
         let gateway = running.public_address().to_string();

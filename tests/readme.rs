@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pollgate::config::SAMPLE;
 use pollgate::mailbox::Timestamp;
-use pollgate::store::StoreTotals;
+use pollgate::store::{StoreStatus, StoreTotals};
 use pollgate::telemetry::Metrics;
 
 const README: &str = include_str!("../README.md");
@@ -18,9 +18,10 @@ fn rows(start: &str) -> impl Iterator<Item = Vec<&str>> {
 #[test]
 fn every_metric_is_listed_with_its_type() {
     let metrics = Metrics::new().unwrap();
-    // Its label values are not known beforehand.
+    // Their label values are not known beforehand.
     metrics.proxied(200);
-    let text = metrics.expose(StoreTotals::default(), None, Timestamp::default());
+    metrics.request_refused(408);
+    let text = metrics.expose(StoreTotals::default(), StoreStatus::default(), None, Timestamp::default());
     let exposed: BTreeSet<(String, String)> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))

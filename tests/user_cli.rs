@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use pollgate::app::{self, Listeners, Running};
 use pollgate::auth::digest::Algorithm;
-use pollgate::config::{AuthMode, Config};
+use pollgate::config::{AuthMode, Config, StoreKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -170,6 +170,7 @@ impl Stage {
         (config.listen.callback, config.listen.admin) = (any, any);
         config.upstream.address = upstream.local_addr().unwrap().to_string();
         config.callback.url = "http://127.0.0.1:0".to_owned();
+        config.store.kind = StoreKind::Memory;
         config.auth.mode = AuthMode::DigestAndCapability;
         config.auth.users_file = Some(users.to_owned());
         config.auth.algorithms = algorithms.to_vec();

@@ -39,8 +39,12 @@ impl Admin {
     }
 
     fn store(&self) -> Result<String, String> {
-        let totals = self.store.totals();
-        if totals.bytes < self.config.load().store.max_buffered_bytes {
+        let (totals, status) = (self.store.totals(), self.store.status());
+        if !status.available {
+            Err("it cannot write".to_owned())
+        } else if status.no_space {
+            Err(format!("no space: {} bytes are free", status.disk.free_bytes))
+        } else if totals.bytes < self.config.load().store.max_buffered_bytes {
             Ok(format!("{} mailboxes, {} messages", totals.mailboxes, totals.messages))
         } else {
             Err(format!("full: {} bytes are buffered", totals.bytes))

@@ -42,7 +42,8 @@ impl Service for Admin {
 
 impl Admin {
     fn metrics(&self) -> Response {
-        let text = self.metrics.expose(self.store.totals(), self.store.oldest(), clock::now());
+        let text =
+            self.metrics.expose(self.store.totals(), self.store.status(), self.store.oldest(), clock::now());
         Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text)
     }
 }

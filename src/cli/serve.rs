@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Global, block_on};
 use crate::app::{self, Listeners};
-use crate::config::{Config, Overrides};
+use crate::config::{Config, Overrides, StoreKind};
 use crate::telemetry::logging;
 
 #[derive(Debug, Args)]
@@ -28,6 +28,9 @@ pub(super) struct ServeArgs {
     /// Where metrics and health are [default: 127.0.0.1:9180]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<String>,
+    /// Where messages are kept on the disk; one gateway at a time [default: /var/lib/pollgate]
+    #[arg(long, value_name = "DIRECTORY")]
+    state_dir: Option<String>,
 }
 
 pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> {
@@ -37,6 +40,7 @@ pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> 
         callback: args.callback,
         admin: args.admin,
         callback_url: args.callback_url,
+        state_dir: args.state_dir,
         ..Overrides::default()
     })?;
     logging::start(&config.log);
@@ -50,6 +54,10 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let listeners = Listeners::bind(&config.listen)?;
     let upstream = config.upstream.address.clone();
+    let promise = match config.store.kind {
+        StoreKind::Disk => format!("messages are kept in {}", config.store.path.display()),
+        StoreKind::Memory => "messages are kept in memory, and lost when this process ends".to_owned(),
+    };
     let running = app::start(config, listeners)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -58,7 +66,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         admin = %running.admin_address(),
         upstream,
         callback_url = %running.gateway().config().callback.url,
-        "serving; messages are kept in memory, and lost when this process ends"
+        "serving; {promise}"
     );
     let by = tokio::select! {
         _ = terminate.recv() => "SIGTERM",

@@ -45,8 +45,8 @@ pub use load::{DEFAULT_PATH, SAMPLE, load, load_without_files, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Auth, AuthMode, Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
-    Upstream,
+    Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
+    StoreKind, Upstream,
 };
 
 /// The running configuration, as everyone holds it who must see its changes.

@@ -17,6 +17,8 @@ pub struct Overrides {
     pub admin: Option<String>,
     /// `callback.url`.
     pub callback_url: Option<String>,
+    /// `store.path`.
+    pub state_dir: Option<String>,
     /// `log.level`.
     pub log_level: Option<String>,
     /// `log.format`.
@@ -26,12 +28,14 @@ pub struct Overrides {
 /// The settings among them, by dotted key.
 pub(super) fn settings(overrides: &Overrides) -> BTreeMap<&'static str, Value> {
     // No field may be forgotten: a new one does not compile until it is named here.
-    let Overrides { upstream, public, callback, admin, callback_url, log_level, log_format } = overrides;
+    let Overrides { upstream, public, callback, admin, callback_url, state_dir, log_level, log_format } =
+        overrides;
     let single = [
         ("upstream.address", upstream),
         ("listen.callback", callback),
         ("listen.admin", admin),
         ("callback.url", callback_url),
+        ("store.path", state_dir),
         ("log.level", log_level),
         ("log.format", log_format),
     ];

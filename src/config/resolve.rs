@@ -12,10 +12,10 @@ use crate::mailbox::{BatchLimits, Limits, Overflow};
 use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Auth, AuthMode, Callback, Config, DeepAck, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
-    Upstream,
+    Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
+    StoreKind, Upstream,
 };
-use super::size::size;
+use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, switch};
 use super::{LoadError, Overrides, address, checks, trio};
 
@@ -54,6 +54,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         callback: root.section("callback", "[callback]", |section| callback(section, listen.callback)),
         listen,
         polling: root.section("polling", "[polling]", polling),
+        limits: root.section("limits", "[limits]", limits),
         store: root.section("store", "[store]", store),
         auth: root.section("auth", "[auth]", auth),
         log: root.section("log", "[log]", log),
@@ -122,6 +123,46 @@ fn polling(section: &mut Section<'_, '_>) -> Polling {
     }
 }
 
+fn limits(section: &mut Section<'_, '_>) -> EdgeLimits {
+    let preset = EdgeLimits::default();
+    // Each is a descriptor; no machine has more of them.
+    let descriptors = |value: &Value| count(value, 1..=1_000_000_000);
+    EdgeLimits {
+        header_bytes: section.read("header_bytes", preset.header_bytes, header_bytes),
+        header_fields: section.read("header_fields", preset.header_fields, header_fields),
+        body_bytes: section.read("body_bytes", preset.body_bytes, size),
+        header_timeout: section.read("header_timeout", preset.header_timeout, timeout),
+        body_timeout: section.read("body_timeout", preset.body_timeout, timeout),
+        write_timeout: section.read("write_timeout", preset.write_timeout, timeout),
+        idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
+        connections: section.read("connections", preset.connections, descriptors),
+        connections_per_address: section.read(
+            "connections_per_address",
+            preset.connections_per_address,
+            descriptors,
+        ),
+        held_polls_per_address: section.read(
+            "held_polls_per_address",
+            preset.held_polls_per_address,
+            descriptors,
+        ),
+    }
+}
+
+/// A head is held in memory as a whole, for each connection.
+fn header_bytes(value: &Value) -> Reading<usize> {
+    const RANGE: std::ops::RangeInclusive<u64> = 1024..=1024 * 1024;
+    match size(value)? {
+        bytes if RANGE.contains(&bytes) => usize::try_from(bytes).map_err(|error| error.to_string()),
+        _ => Err(format!("must be from 1KiB to 1MiB, not {value}")),
+    }
+}
+
+/// The parser's table has an end.
+fn header_fields(value: &Value) -> Reading<usize> {
+    usize::try_from(count(value, 1..=128)?).map_err(|error| error.to_string())
+}
+
 fn store(section: &mut Section<'_, '_>) -> Store {
     let preset = Store::default();
     let kind = |value: &Value| {
@@ -130,11 +171,14 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     };
     Store {
         kind: section.read("kind", preset.kind, kind),
+        path: section.read("path", preset.path, directory),
         max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, |value| {
             // A mailbox takes some memory even when it is empty; more than this is a slip.
             count(value, 1..=1_000_000_000)
         }),
         max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
+        cache_bytes: section.read("cache_bytes", preset.cache_bytes, size_or_none),
+        min_free_bytes: section.read("min_free_bytes", preset.min_free_bytes, size_or_none),
     }
 }
 
@@ -150,6 +194,11 @@ fn auth(section: &mut Section<'_, '_>) -> Auth {
         map_file: section.read("map_file", preset.map_file, optional_path),
         nonce_life_time: section.read("nonce_life_time", preset.nonce_life_time, timeout),
     }
+}
+
+fn directory(value: &Value) -> Reading<PathBuf> {
+    let path = value.text().filter(|text| !text.is_empty()).map(PathBuf::from);
+    path.ok_or_else(|| format!("must be a directory, such as \"/var/lib/pollgate\", not {value}"))
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

@@ -20,6 +20,8 @@ pub struct Config {
     pub callback: Callback,
     /// The documented server settings: holds, life times and limits.
     pub polling: Polling,
+    /// What clients may ask of the gateway.
+    pub limits: EdgeLimits,
     /// Where messages are buffered.
     pub store: Store,
     /// Who may poll.
@@ -159,37 +161,96 @@ impl Default for Polling {
     }
 }
 
+/// `[limits]`: what one client, one address, and all of them together may ask of the gateway. Nothing in it
+/// is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeLimits {
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Header fields of a request.
+    pub header_fields: usize,
+    /// Bytes of the body of a request that is passed on, chunks and all.
+    pub body_bytes: u64,
+    /// For the whole head of a request, once it has begun.
+    pub header_timeout: Duration,
+    /// For the body: the whole of what is read here, each piece of what is passed on.
+    pub body_timeout: Duration,
+    /// For a client to take an answer, beside a millisecond for each of its bytes.
+    pub write_timeout: Duration,
+    /// For the next request on a connection.
+    pub idle_timeout: Duration,
+    /// Connections of all clients.
+    pub connections: u64,
+    /// Connections of one address.
+    pub connections_per_address: u64,
+    /// Held polls of one address.
+    pub held_polls_per_address: u64,
+}
+
+impl Default for EdgeLimits {
+    fn default() -> Self {
+        Self {
+            header_bytes: 32 * 1024,
+            header_fields: 100,
+            body_bytes: 64 * 1024 * 1024,
+            header_timeout: Duration::from_secs(15),
+            body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            connections: 60_000,
+            connections_per_address: 20_000,
+            held_polls_per_address: 20_000,
+        }
+    }
+}
+
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Store {
     /// Which store.
     pub kind: StoreKind,
+    /// The directory of the disk store. Never empty.
+    pub path: PathBuf,
     /// How many mailboxes there may be at a time; at least one.
     pub max_mailboxes: u64,
     /// How many bytes all mailboxes together may hold; at least one.
     pub max_buffered_bytes: u64,
+    /// How many bytes of recent messages the disk store keeps in memory too.
+    pub cache_bytes: u64,
+    /// With less room than this on its file system the disk store takes nothing in.
+    pub min_free_bytes: u64,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { kind: StoreKind::Memory, max_mailboxes: 100_000, max_buffered_bytes: 1024 * 1024 * 1024 }
+        Self {
+            kind: StoreKind::Disk,
+            path: PathBuf::from("/var/lib/pollgate"),
+            max_mailboxes: 100_000,
+            max_buffered_bytes: 1024 * 1024 * 1024,
+            cache_bytes: 64 * 1024 * 1024,
+            min_free_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
 /// The stores that exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreKind {
+    /// Messages survive the process, and the machine's power.
+    Disk,
     /// Messages live as long as the process.
     Memory,
 }
 
 impl StoreKind {
     /// All of them.
-    pub const ALL: [Self; 1] = [Self::Memory];
+    pub const ALL: [Self; 2] = [Self::Disk, Self::Memory];
 
     /// Its name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Disk => "disk",
             Self::Memory => "memory",
         }
     }

@@ -16,6 +16,11 @@ pub(super) fn size(value: &Value) -> Reading<u64> {
     })
 }
 
+/// The same, where nothing may be meant: 0.
+pub(super) fn size_or_none(value: &Value) -> Reading<u64> {
+    if bytes(value) == Some(0) { Ok(0) } else { size(value) }
+}
+
 fn bytes(value: &Value) -> Option<u64> {
     if let Some(number) = value.integer() {
         return u64::try_from(number).ok();
@@ -49,6 +54,8 @@ mod tests {
             (Value::Boolean(true), None),
         ] {
             assert_eq!(size(&value).ok(), expected, "{value:?}");
+            let nothing = matches!(value, Value::Integer(0)) || value == text("0MiB");
+            assert_eq!(size_or_none(&value).ok(), expected.or(nothing.then_some(0)), "{value:?}");
         }
     }
 }

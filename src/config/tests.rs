@@ -100,10 +100,25 @@ fn nothing_set_is_the_documented_defaults() {
             },
             max_held_polls: 50000,
         },
+        limits: EdgeLimits {
+            header_bytes: 32768,
+            header_fields: 100,
+            body_bytes: 67108864,
+            header_timeout: 15s,
+            body_timeout: 30s,
+            write_timeout: 30s,
+            idle_timeout: 75s,
+            connections: 60000,
+            connections_per_address: 20000,
+            held_polls_per_address: 20000,
+        },
         store: Store {
-            kind: Memory,
+            kind: Disk,
+            path: "/var/lib/pollgate",
             max_mailboxes: 100000,
             max_buffered_bytes: 1073741824,
+            cache_bytes: 67108864,
+            min_free_bytes: 67108864,
         },
         auth: Auth {
             mode: Capability,
@@ -195,10 +210,24 @@ fn every_key_can_be_set() {
         default = 0
         minimum = 0
         maximum = 864_000
+        [limits]
+        header_bytes = "1KiB"
+        header_fields = 5
+        body_bytes = 6
+        header_timeout = 1
+        body_timeout = 2
+        write_timeout = 3
+        idle_timeout = 4
+        connections = 7
+        connections_per_address = 8
+        held_polls_per_address = 9
         [store]
         kind = "memory"
+        path = "state"
         max_mailboxes = 3
         max_buffered_bytes = "64KiB"
+        cache_bytes = 0
+        min_free_bytes = "1GiB"
         [auth]
         mode = "digest+capability"
         realm = "Instant Messaging"
@@ -265,10 +294,25 @@ fn every_key_can_be_set() {
             },
             max_held_polls: 4,
         },
+        limits: EdgeLimits {
+            header_bytes: 1024,
+            header_fields: 5,
+            body_bytes: 6,
+            header_timeout: 1s,
+            body_timeout: 2s,
+            write_timeout: 3s,
+            idle_timeout: 4s,
+            connections: 7,
+            connections_per_address: 8,
+            held_polls_per_address: 9,
+        },
         store: Store {
             kind: Memory,
+            path: "state",
             max_mailboxes: 3,
             max_buffered_bytes: 65536,
+            cache_bytes: 0,
+            min_free_bytes: 1073741824,
         },
         auth: Auth {
             mode: DigestAndCapability,
@@ -324,8 +368,8 @@ poll_drop_msg_life_time = 1.5
 "a.b" = 1
 
 [store]
-kind = "disk"
-path = "/var/lib/pollgate"
+kind = "redis"
+path = ""
 max_mailboxes = 0
 max_buffered_bytes = "much"
 
@@ -342,7 +386,7 @@ mode = "digest"
         ("POLLGATE_FOO", "1"),
     ];
     insta::assert_snapshot!(problems(text, &env), @r#"
-    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, store, auth, log
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, auth, log
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
@@ -360,12 +404,12 @@ mode = "digest"
     p.toml:26: polling.poll_msg_kbyte_limit: must be a whole number up to 4294967294, 0 to disable buffering, or "unlimited", not -1
     p.toml:27: polling.poll_drop_msg_life_time: must be a number of whole seconds, or a string such as "5m", of at most 31536000 seconds, not 1.5
     p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls
-    p.toml:31: store.kind: must be "memory", not "disk": no other kind of store exists
-    p.toml:32: store.path: is not a key of [store]; there are kind, max_mailboxes, max_buffered_bytes
+    p.toml:31: store.kind: must be "disk" or "memory", not "redis": no other kind of store exists
+    p.toml:32: store.path: must be a directory, such as "/var/lib/pollgate", not ""
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
-    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, store, auth, log
+    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, limits, store, auth, log
     environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
     environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
     environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
@@ -393,6 +437,7 @@ fn every_flag_sets_its_key() {
         callback: some("127.0.0.1:1"),
         admin: some("127.0.0.1:2"),
         callback_url: some("http://gate:1"),
+        state_dir: some("state"),
         log_level: some("error"),
         log_format: some("json"),
     };
@@ -402,6 +447,7 @@ fn every_flag_sets_its_key() {
     expected.listen.callback = "127.0.0.1:1".parse().unwrap();
     expected.listen.admin = "127.0.0.1:2".parse().unwrap();
     expected.callback.url = "http://gate:1".to_owned();
+    expected.store.path = "state".into();
     expected.log.level = LogLevel::Error;
     expected.log.format = LogFormat::Json;
     assert_eq!(resolved("", &[], &flags), Ok(expected));
@@ -590,7 +636,7 @@ fn a_dotted_key_in_quotes_is_not_a_path() {
     assert_eq!(
         problems("'listen.admin' = '127.0.0.1:1'", &[]),
         "p.toml:1: \"listen.admin\": stands outside of the sections; \
-         there are listen, upstream, callback, polling, store, auth, log"
+         there are listen, upstream, callback, polling, limits, store, auth, log"
     );
 }
 

@@ -13,7 +13,7 @@ use super::client::{Client, Mailbox, Message, principal};
 use super::rvp_server::{self, RvpServer};
 use super::trace::Trace;
 use crate::app::{self, Listeners, Running};
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, StoreKind};
 use crate::http1::accept;
 
 const KARI: &str = "kari";
@@ -246,6 +246,8 @@ fn start_gateway(upstream: SocketAddr) -> anyhow::Result<Running> {
     };
     config.upstream.address = upstream.to_string();
     config.callback.url = format!("http://{}", loopback());
+    // Nothing of it stays on this machine.
+    config.store.kind = StoreKind::Memory;
     let listeners = Listeners::bind(&config.listen)?;
     app::start(config, listeners)
 }

@@ -154,12 +154,12 @@ fn kept_header_lines(head: &RequestHead, body_length: usize) -> Bytes {
     let mut lines = BytesMut::with_capacity(head.raw().len());
     let mut has_length = false;
     for (name, value) in head.fields.iter() {
-        let is = |other: &&str| name.eq_ignore_ascii_case(other);
+        let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
         if OF_THE_CONNECTION.iter().any(is) || nominated.iter().any(is) || is(&"expect") {
             continue;
         }
         has_length |= is(&"content-length");
-        lines.put(name.as_bytes());
+        lines.put(name);
         lines.put(&b": "[..]);
         lines.put(value);
         lines.put(&b"\r\n"[..]);

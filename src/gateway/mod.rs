@@ -4,6 +4,7 @@
 //! - [`Gateway`]: what all parts share.
 //! - [`public`]: the clients' connections. It decides what a request is: a poll is answered here, all
 //!   else is passed on.
+//! - [`doors`]: who is let in, and how much each address may have.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
@@ -14,6 +15,7 @@
 
 pub mod access;
 pub mod callback;
+mod doors;
 pub mod poll;
 pub mod proxy;
 pub mod public;
@@ -27,7 +29,8 @@ use std::time::Duration;
 use arc_swap::Guard;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, LiveConfig};
+use crate::config::{Config, EdgeLimits, LiveConfig};
+use crate::http1::{HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{DropLog, Metrics};
@@ -49,6 +52,20 @@ pub struct Gateway {
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
     drops: DropLog,
+}
+
+/// What a connection may ask, with bodies of at most so many bytes.
+pub fn serve_limits(limits: EdgeLimits, body: usize) -> ServeLimits {
+    ServeLimits {
+        head: HeadLimits { bytes: limits.header_bytes, fields: limits.header_fields },
+        body,
+        times: Times {
+            idle: limits.idle_timeout,
+            head: limits.header_timeout,
+            body: limits.body_timeout,
+            write: limits.write_timeout,
+        },
+    }
 }
 
 impl Gateway {

@@ -118,11 +118,15 @@ impl ProxyHttp for Proxy {
         if error.esource() == &ErrorSource::Downstream {
             // The client is gone, or what it sent is not a body.
             let (status, text) = match classify(error) {
+                _ if failed_with(error, io::ErrorKind::FileTooLarge) => {
+                    (413, "the request body is too large")
+                }
                 _ if is_malformed(error) => (400, "the request body is malformed"),
                 UpstreamError::TimedOut => (408, "the body did not come in time"),
                 _ => (0, ""),
             };
             if status > 0 && session.response_written().is_none() {
+                self.0.metrics.request_refused(status);
                 respond(session, status, text).await;
             }
             return FailToProxy { error_code: status, can_reuse_downstream: false };
@@ -190,6 +194,13 @@ fn causes(error: &Error) -> impl Iterator<Item = &Error> {
         let cause: &(dyn StdError + 'static) = &**error.cause.as_ref()?;
         cause.downcast_ref::<Box<Error>>().map(|error| &**error)
     })
+}
+
+/// Whether it was this that failed below.
+fn failed_with(error: &Error, kind: io::ErrorKind) -> bool {
+    causes(error)
+        .filter_map(|error| error.cause.as_ref()?.downcast_ref::<io::Error>())
+        .any(|io| io.kind() == kind)
 }
 
 /// Whether the client itself is there still, and only its body is not one.

@@ -17,23 +17,25 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
+use super::doors::{Bounds, Doors, Full};
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
-use super::{Gateway, poll, subscribe};
+use super::{Gateway, poll, serve_limits, subscribe};
 use crate::clock;
 use crate::http1::{
-    Connection, Framing, HeadError, HeadLimits, Headers, Reply, RequestHead, Response, ServeLimits, Times,
-    Version, answer_to_bad_head, read_body, refuse,
+    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, Reply, RequestHead, Response,
+    ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 
-/// What a client may ask of us for a poll: its body means nothing, and is read only to be passed over.
-const LIMITS: ServeLimits =
-    ServeLimits { head: HeadLimits { bytes: 32 * 1024, fields: 100 }, body: 64 * 1024, times: Times::CLIENT };
+/// The largest body of a poll: it means nothing, and is read only to be passed over.
+const POLL_BODY: usize = 64 * 1024;
+
+/// After how many seconds a client may try again that was not let in.
+const RETRY_AFTER: u64 = 10;
 
 /// How many idle connections to the upstream are kept.
 const UPSTREAM_POOL: usize = 1024;
@@ -46,6 +48,7 @@ pub struct Public {
     stopping: watch::Sender<bool>,
     /// The latest number of a connection that shares none to the upstream with others.
     own_connections: AtomicU64,
+    doors: Arc<Doors>,
 }
 
 impl Public {
@@ -54,7 +57,13 @@ impl Public {
         let conf =
             ServerConf { threads, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
         let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy(gateway.clone())));
-        Self { gateway, proxy, stopping: watch::Sender::new(false), own_connections: AtomicU64::new(0) }
+        Self {
+            gateway,
+            proxy,
+            stopping: watch::Sender::new(false),
+            own_connections: AtomicU64::new(0),
+            doors: Arc::default(),
+        }
     }
 
     /// From now on, a connection ends with the request that is on its way.
@@ -64,19 +73,25 @@ impl Public {
 
     /// Serves one connection until either side is done with it.
     pub async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
+        let guest = match self.doors.enter(peer.ip(), bounds(&self.gateway)) {
+            Ok(guest) => guest,
+            Err(full) => return self.turn_away(&stream, full),
+        };
+        let metrics = self.gateway.metrics.clone();
+        let _connected = metrics.connected();
         let mut connection = Connection::new(stream);
         // A token of its own: to wait for the one that all share, each would queue at its lock.
         let stop = self.gateway.stop.child_token();
-        let times = LIMITS.times;
         let mut own_connection = None;
         loop {
-            let next = connection.read_request_head(LIMITS.head, times.idle, times.head);
+            let ServeLimits { head, times, .. } = limits(&self.gateway);
+            let next = connection.read_request_head(head, times.idle, times.head);
             let head = match stop.run_until_cancelled(next).await.unwrap_or(Ok(None)) {
                 Ok(None) => return,
                 Ok(Some(head)) => head,
                 Err(error) => {
                     if let Some(answer) = answer_to_bad_head(&error) {
-                        Box::pin(refuse(connection, Version::Http11, answer, times)).await;
+                        Box::pin(self.refuse(connection, Version::Http11, answer)).await;
                     }
                     return;
                 }
@@ -93,21 +108,22 @@ impl Public {
             }
             let mut reply = Reply::to(&head);
             if head.framing != Framing::Empty
-                && let Err(answer) = Box::pin(read_body(&mut connection, &head, LIMITS)).await
+                && let Err(answer) = Box::pin(read_body(&mut connection, &head, limits(&self.gateway))).await
             {
-                return Box::pin(refuse(connection, reply.version, answer, times)).await;
+                return Box::pin(self.refuse(connection, reply.version, answer)).await;
             }
             let request = self.read_poll(&head, peer.ip().to_canonical());
             drop(head);
             let answer = match request {
                 Err(response) => Some(poll::Answer::refused(&self.gateway, response)),
                 Ok((request, visitor)) => {
-                    let client = poll::Client { connection: &mut connection, stop: &stop };
+                    let client = poll::Client { connection: &mut connection, stop: &stop, guest: &guest };
                     let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
                     answer.map(|answer| answer.map(|response| self.gateway.access.sign(&visitor, response)))
                 }
             };
             reply.keep_alive &= !stop.is_cancelled();
+            let times = limits(&self.gateway).times;
             let written = match answer {
                 None => return,
                 Some(poll::Answer::Whole(response, receipt)) => {
@@ -121,7 +137,8 @@ impl Public {
                     let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
                     // Without chunks the stream ends where the connection does.
                     reply.keep_alive &= reply.version == Version::Http11;
-                    Box::pin(write_events(&mut connection, &stop, head, *events, reply.version)).await
+                    let client = poll::Client { connection: &mut connection, stop: &stop, guest: &guest };
+                    Box::pin(write_events(client, head, *events, reply.version, times)).await
                 }
             };
             match written {
@@ -153,7 +170,12 @@ impl Public {
         own_connection: Option<u64>,
     ) -> Option<Connection<TcpStream>> {
         let version = head.version;
-        let prepared = match with_one_authority(head) {
+        let limits = limits(&self.gateway);
+        let most = self.gateway.config().limits.body_bytes;
+        let prepared = match with_one_authority(head, limits.head) {
+            Ok(head) if matches!(head.framing, Framing::Length(length) if length > most) => {
+                Err(Response::text(413, BodyError::TooLarge))
+            }
             Ok(head) => {
                 let prepared = subscribe::prepare(&self.gateway, &head, peer.ip().to_canonical()).await;
                 prepared.map(|prepared| (prepared, head))
@@ -164,23 +186,49 @@ impl Public {
             Ok(prepared) => prepared,
             Err(answer) => {
                 // Its body is not looked at: the connection ends with the answer.
-                refuse(connection, version, answer, LIMITS.times).await;
+                self.refuse(connection, version, answer).await;
                 return None;
             }
         };
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
-        let stream = ClientStream::new(connection, prepared.head, head.framing, peer);
+        let stream = ClientStream::new(connection, prepared.head, head.framing, most, peer);
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive(keep_alive.then_some(LIMITS.times.idle.as_secs()));
+        session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
-        session.set_read_timeout(Some(LIMITS.times.body));
-        session.set_write_timeout(Some(LIMITS.times.write));
+        session.set_read_timeout(Some(limits.times.body));
+        session.set_write_timeout(Some(limits.times.write));
         session.set_connection_user_context(Some(Box::new(Passage::new(prepared.intent, own_connection))));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
     }
+
+    /// Answers what was not read to its end, and closes.
+    async fn refuse(&self, connection: Connection<TcpStream>, version: Version, answer: Response) {
+        self.gateway.metrics.request_refused(answer.status);
+        refuse(connection, version, answer, limits(&self.gateway).times).await;
+    }
+
+    /// Says why, as far as that can be said without waiting, and closes.
+    fn turn_away(&self, stream: &TcpStream, full: Full) {
+        self.gateway.metrics.connection_refused(full.name());
+        let status = match full {
+            Full::House => 503,
+            Full::Address => 429,
+        };
+        let answer = Response::text(status, full).with("Retry-After", RETRY_AFTER);
+        let _ = stream.try_write(&answer.last_words(clock::wall()));
+    }
+}
+
+/// What the running configuration lets a client ask.
+fn limits(gateway: &Gateway) -> ServeLimits {
+    serve_limits(gateway.config().limits, POLL_BODY)
+}
+
+fn bounds(gateway: &Gateway) -> Bounds {
+    Bounds::from(gateway.config().limits)
 }
 
 /// Whether what comes after this request could be taken for a part of it, or the other way round, on a
@@ -199,11 +247,11 @@ fn needs_own_connection(head: &RequestHead) -> bool {
 
 /// The head, with the authority of an absolute-form target in the place of a `Host` that says otherwise
 /// (RFC 9112 §3.2.2).
-fn with_one_authority(head: RequestHead) -> Result<RequestHead, HeadError> {
+fn with_one_authority(head: RequestHead, limits: HeadLimits) -> Result<RequestHead, HeadError> {
     if head.fields.text("host").unwrap_or_default() == head.authority() {
         return Ok(head);
     }
-    let parsed = RequestHead::parse(&head.with_field("Host", head.authority()), LIMITS.head)?;
+    let parsed = RequestHead::parse(&head.with_field("Host", head.authority()), limits)?;
     Ok(parsed.map_or(head, |(head, _)| head))
 }
 
@@ -213,16 +261,16 @@ fn outcome(written: &std::io::Result<()>) -> Outcome {
 
 /// Writes a stream of events, piece by piece.
 async fn write_events(
-    connection: &mut Connection<TcpStream>,
-    stop: &CancellationToken,
+    client: poll::Client<'_, TcpStream>,
     head: Bytes,
     mut events: poll::Events,
     version: Version,
+    times: Times,
 ) -> std::io::Result<()> {
-    let times = LIMITS.times;
+    let poll::Client { connection, stop, guest } = client;
     let mut head = Some(head);
     let chunked = version == Version::Http11;
-    while let Some((piece, receipt)) = events.next(poll::Client { connection, stop }).await {
+    while let Some((piece, receipt)) = events.next(poll::Client { connection, stop, guest }).await {
         let mut start = head.take().unwrap_or_default().to_vec();
         if chunked {
             start.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());

@@ -33,6 +33,8 @@ pub struct ClientStream {
     /// What is left of the head.
     head: Bytes,
     body: Body,
+    /// How many more bytes of a chunked body are taken.
+    room: u64,
     /// Written, but not yet sent.
     output: BytesMut,
     digest: Arc<SocketDigest>,
@@ -47,7 +49,16 @@ enum Body {
 
 impl ClientStream {
     /// A request with these bytes as its head, whose body is still on the connection.
-    pub fn new(connection: Connection<TcpStream>, head: Bytes, framing: Framing, peer: SocketAddr) -> Self {
+    ///
+    /// A body in chunks of more than `most` bytes, chunk heads and all, fails as too large; that one of a
+    /// known length is not larger was seen before.
+    pub fn new(
+        connection: Connection<TcpStream>,
+        head: Bytes,
+        framing: Framing,
+        most: u64,
+        peer: SocketAddr,
+    ) -> Self {
         let digest = SocketDigest::from_raw_fd(connection.stream().as_raw_fd());
         // A cell that was just made is empty.
         let _ = digest.peer_addr.set(Some(peer.into()));
@@ -56,7 +67,7 @@ impl ClientStream {
             Framing::Length(length) => Body::Length(length),
             Framing::Empty | Framing::UntilClose => Body::Length(0),
         };
-        Self { connection, head, body, output: BytesMut::new(), digest: Arc::new(digest) }
+        Self { connection, head, body, room: most, output: BytesMut::new(), digest: Arc::new(digest) }
     }
 
     /// The connection, if it is in a state in which another request can follow.
@@ -111,6 +122,7 @@ impl AsyncRead for ClientStream {
         }
         let input = this.connection.input_mut();
         let length = this.body.take(&input[..input.len().min(buf.remaining())])?;
+        this.room = this.room.checked_sub(length as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         buf.put_slice(&input[..length]);
         this.connection.consume(length);
         Poll::Ready(Ok(()))

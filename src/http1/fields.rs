@@ -59,7 +59,7 @@ impl Fields {
     }
 
     /// Every field line in order, as name and value.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.spans.iter().map(|span| (self.name(span), self.value(span)))
     }
 
@@ -75,12 +75,11 @@ impl Fields {
     }
 
     fn is_named(&self, span: &Span, name: &str) -> bool {
-        self.raw[span.name.start as usize..span.name.end as usize].eq_ignore_ascii_case(name.as_bytes())
+        self.name(span).eq_ignore_ascii_case(name.as_bytes())
     }
 
-    fn name(&self, span: &Span) -> &str {
-        let bytes = &self.raw[span.name.start as usize..span.name.end as usize];
-        std::str::from_utf8(bytes).unwrap_or_default()
+    fn name(&self, span: &Span) -> &[u8] {
+        &self.raw[span.name.start as usize..span.name.end as usize]
     }
 
     fn value(&self, span: &Span) -> &[u8] {

@@ -49,14 +49,13 @@ impl Response {
     }
 
     /// The same with one more field.
-    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+    pub fn with(mut self, name: &'static str, value: impl std::fmt::Display) -> Self {
         debug_assert!(is_token(name) && !of_the_connection(name), "{name}: not a field to be given");
-        if is_token(name) && !of_the_connection(name) {
-            self.field_lines.push_str(name);
-            // Writing to a string cannot fail.
-            let _ = write!(Line(&mut self.field_lines), ": {value}");
-            self.field_lines.push_str("\r\n");
-        }
+        self.field_lines.push_str(name);
+        self.field_lines.push_str(": ");
+        // Writing to a string cannot fail.
+        let _ = write!(Line(&mut self.field_lines), "{value}");
+        self.field_lines.push_str("\r\n");
         self
     }
 
@@ -68,7 +67,7 @@ impl Response {
     }
 
     /// The same with content.
-    pub fn with_body(self, media_type: &str, body: impl Into<Bytes>) -> Self {
+    pub fn with_body(self, media_type: impl std::fmt::Display, body: impl Into<Bytes>) -> Self {
         let mut response = self.with("Content-Type", media_type);
         response.body = body.into();
         response
@@ -101,6 +100,13 @@ impl Response {
         }
         head.push_str("\r\n");
         head
+    }
+
+    /// The whole answer, after which the connection is closed.
+    pub fn last_words(&self, now: SystemTime) -> Bytes {
+        let reply = Reply { version: Version::Http11, keep_alive: false, head_only: false };
+        let (head, body) = self.pieces(reply, now);
+        [head, body].concat().into()
     }
 
     /// Whether an answer with this status can have content at all (RFC 9110 §6.4.1).
@@ -140,7 +146,8 @@ struct Line<'a>(&'a mut String);
 
 impl std::fmt::Write for Line<'_> {
     fn write_str(&mut self, text: &str) -> std::fmt::Result {
-        if text.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        // Without an early end, so that many bytes are looked at at once.
+        if text.bytes().fold(true, |plain, b| plain & matches!(b, b' '..=b'~')) {
             self.0.push_str(text);
         } else {
             self.0.extend(text.chars().filter(|c| !c.is_control() || *c == '\t'));

@@ -66,6 +66,11 @@ macro_rules! secret {
             pub const fn from_random(bits: u128) -> Self {
                 Self(bits.to_be_bytes())
             }
+
+            /// The bits, for whoever keeps it.
+            pub const fn bits(self) -> u128 {
+                u128::from_be_bytes(self.0)
+            }
         }
 
         impl PartialEq for $name {

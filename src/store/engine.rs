@@ -22,8 +22,9 @@ use crate::mailbox::{
 };
 use index::Index;
 
-pub(super) use journal::{Journal, Receipt, Row, Step, Unkept};
-pub(super) use slot::{Slot, SlotState};
+pub(super) use journal::{Journal, Receipt, Row, Step};
+pub(super) use operate::Waiting;
+pub(super) use slot::{Lease, Slot, SlotState};
 
 /// Keeps mailboxes while the process lives.
 #[derive(Debug)]
@@ -174,11 +175,6 @@ impl<J: Journal> Engine<J> {
         EventId(self.events.fetch_add(1, Relaxed) + 1)
     }
 
-    /// The newest id that was given to a message.
-    pub(super) fn newest_event(&self) -> EventId {
-        EventId(self.events.load(Relaxed))
-    }
-
     /// Ends a mailbox; it is found no more. Its dropped messages stay until their time is over.
     fn end_now(
         &self,
@@ -192,7 +188,7 @@ impl<J: Journal> Engine<J> {
         if state.ended {
             return Err(Gone);
         }
-        let told = Told { row: Row::Written, wait, ..Told::NOTHING };
+        let told = Told { row: Row::Changed, wait, ..Told::NOTHING };
         let ended = self.change_locked(slot, &mut state, told, |_, state| state.end(limits, now));
         self.schedule(slot.id, &mut state, limits);
         if state.next_deadline(limits).is_none() {
@@ -228,7 +224,7 @@ impl<J: Journal> Engine<J> {
                 return Err(CreateError::TooMany);
             }
             index.insert(slot.clone());
-            let told = Told { row: Row::Written, wait: true, ..Told::NOTHING };
+            let told = Told { row: Row::New, wait: true, ..Told::NOTHING };
             self.record(&slot, &mut slot.lock(), told)
         };
         self.look_by(id, &mut slot.lock(), lease_ends);
@@ -273,7 +269,7 @@ impl<J: Journal> Engine<J> {
         state.lease_ends = lease_ends;
         // A shorter lease must be seen in time; a longer one is seen when the old deadline comes.
         self.look_by(mailbox, &mut state, lease_ends);
-        Ok(self.record(&slot, &mut state, Told { row: Row::Written, wait: true, ..Told::NOTHING }))
+        Ok(self.record(&slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
     }
 
     pub(super) fn end(

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::engine::{self, Engine, Journal, Receipt, Step};
 use super::{
     Bell, Caps, CreateError, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore, NewMailbox,
-    OfferError, PeekedDrop, PeekedMessage, Replay, ReplayError, StoreTotals, Taken, Turn,
+    OfferError, PeekedDrop, PeekedMessage, Replay, ReplayError, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
     BatchLimits, Buffered, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered, Outcome, Timestamp,
@@ -181,6 +181,12 @@ impl MailboxStore for MemoryStore {
     fn totals(&self) -> StoreTotals {
         self.0.totals()
     }
+
+    fn status(&self) -> StoreStatus {
+        StoreStatus::default()
+    }
+
+    async fn close(&self) {}
 
     fn oldest(&self) -> Option<Timestamp> {
         self.0.oldest()

@@ -13,10 +13,11 @@
 
 #[cfg(test)]
 pub(crate) mod contract;
-#[allow(dead_code, unused_imports, reason = "for a store that outlives the process")]
+mod disk;
 mod engine;
 mod memory;
 mod operate;
+mod status;
 
 use std::sync::Arc;
 
@@ -28,8 +29,10 @@ use crate::mailbox::{
     Outcome, PollKey, Subscription, Timestamp,
 };
 
+pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};
 pub use memory::MemoryStore;
 pub use operate::{Filter, MailboxReport, MailboxState, PeekedDrop, PeekedMessage, Replay, ReplayError};
+pub use status::{Commit, DiskStatus, Recovery, StoreStatus};
 
 /// Rung when the poll that waits should look again. It belongs to one poll.
 pub type Bell = Arc<Notify>;
@@ -135,6 +138,8 @@ pub enum Taken {
     Superseded,
     /// The mailbox ended.
     Ended,
+    /// There is something, and it cannot be read at this moment: it stays. The poll has no turn any more.
+    Unavailable,
 }
 
 /// What [`MailboxStore::expire`] did.
@@ -262,6 +267,12 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// What is in the store.
     fn totals(&self) -> StoreTotals;
+
+    /// How the store is.
+    fn status(&self) -> StoreStatus;
+
+    /// Keeps what was promised, and ends. Nothing may be asked of it afterwards.
+    async fn close(&self);
 
     /// When the oldest buffered message came. Looks at every mailbox: for a scrape, not for a request.
     fn oldest(&self) -> Option<Timestamp>;

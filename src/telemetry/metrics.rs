@@ -8,9 +8,10 @@ use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core,
 };
 
+use super::store::StoreMetrics;
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DropReason, Lost, Timestamp};
-use crate::store::StoreTotals;
+use crate::store::{Commit, StoreStatus, StoreTotals};
 
 /// From a callback on the fast path to one that waited for a client's next poll.
 const DELAYS: &[f64] =
@@ -38,10 +39,12 @@ pub enum PollResult {
     Refused,
     /// Too many polls are held.
     TooMany,
+    /// There is something, and the store cannot read it at this moment.
+    Unavailable,
 }
 
 impl PollResult {
-    const ALL: [PollResult; 8] = [
+    const ALL: [PollResult; 9] = [
         PollResult::News,
         PollResult::Empty,
         PollResult::Superseded,
@@ -50,6 +53,7 @@ impl PollResult {
         PollResult::Unknown,
         PollResult::Refused,
         PollResult::TooMany,
+        PollResult::Unavailable,
     ];
 
     fn name(self) -> &'static str {
@@ -62,6 +66,7 @@ impl PollResult {
             PollResult::Unknown => "unknown",
             PollResult::Refused => "refused",
             PollResult::TooMany => "too-many",
+            PollResult::Unavailable => "unavailable",
         }
     }
 }
@@ -152,6 +157,9 @@ pub struct Metrics {
     poll_hold: Histogram,
     held_polls: IntGauge,
     auth: ByWord,
+    connections: IntGauge,
+    connections_refused: ByWord,
+    requests_refused: IntCounterVec,
     mailboxes_created: IntCounter,
     mailboxes_expired: IntCounter,
     proxied: IntCounterVec,
@@ -162,6 +170,7 @@ pub struct Metrics {
     kept_messages: IntGauge,
     kept_bytes: IntGauge,
     oldest_age: prometheus::Gauge,
+    store: StoreMetrics,
 }
 
 impl Metrics {
@@ -212,6 +221,18 @@ impl Metrics {
                 "result",
                 AuthResult::ALL.map(AuthResult::name),
             )?,
+            connections: add.gauge("connections", "Connections of clients at this moment.")?,
+            connections_refused: add.by_word(
+                "connections_refused_total",
+                "Connections of clients that were not let in, by whose bound was reached.",
+                "bound",
+                ["all", "address"],
+            )?,
+            requests_refused: add.counters(
+                "requests_refused_total",
+                "Requests of clients that were too large, too slow or malformed, by status code.",
+                "status",
+            )?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
             mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
             proxied: add.counters(
@@ -232,6 +253,7 @@ impl Metrics {
             kept_bytes: add.gauge("dropped_kept_bytes", "Their bytes: bodies and header lines.")?,
             oldest_age: add
                 .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
+            store: StoreMetrics::new(&add)?,
             registry: add.0,
         };
         let build = prometheus::IntGauge::with_opts(
@@ -283,6 +305,27 @@ impl Metrics {
         HeldPoll { metrics: self, since: crate::clock::instant() }
     }
 
+    /// A client is connected, until the guard goes.
+    pub fn connected(&self) -> Connected<'_> {
+        self.connections.inc();
+        Connected(self)
+    }
+
+    /// How many clients are connected.
+    pub fn connections(&self) -> u64 {
+        u64::try_from(self.connections.get()).unwrap_or(0)
+    }
+
+    /// A client was not let in.
+    pub fn connection_refused(&self, bound: &'static str) {
+        self.connections_refused.add(bound, 1);
+    }
+
+    /// A request was not read to its end.
+    pub fn request_refused(&self, status: u16) {
+        self.requests_refused.with_label_values(&[&status.to_string()]).inc();
+    }
+
     /// How many polls are held.
     pub fn held_polls(&self) -> u64 {
         u64::try_from(self.held_polls.get()).unwrap_or(0)
@@ -296,6 +339,11 @@ impl Metrics {
     /// The credentials of a poll were looked at.
     pub fn authenticated(&self, result: AuthResult) {
         self.auth.add(result.name(), 1);
+    }
+
+    /// The store wrote something.
+    pub fn committed(&self, commit: Commit) {
+        self.store.committed(commit);
     }
 
     /// A mailbox was made.
@@ -319,8 +367,14 @@ impl Metrics {
     }
 
     /// All metrics in Prometheus' text format, with the state of the store at `now`.
-    pub fn expose(&self, store: StoreTotals, oldest: Option<Timestamp>, now: Timestamp) -> String {
-        let set = |gauge: &IntGauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+    pub fn expose(
+        &self,
+        store: StoreTotals,
+        status: StoreStatus,
+        oldest: Option<Timestamp>,
+        now: Timestamp,
+    ) -> String {
+        self.store.set(status);
         set(&self.mailboxes, store.mailboxes);
         set(&self.buffered_messages, store.messages);
         set(&self.buffered_bytes, store.bytes);
@@ -335,11 +389,25 @@ impl Metrics {
     }
 }
 
+pub(super) fn set(gauge: &IntGauge, value: u64) {
+    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+}
+
 /// Counts as a held poll while it lives.
 #[derive(Debug)]
 pub struct HeldPoll<'a> {
     metrics: &'a Metrics,
     since: std::time::Instant,
+}
+
+/// Counts a connection for as long as it lasts.
+#[derive(Debug)]
+pub struct Connected<'a>(&'a Metrics);
+
+impl Drop for Connected<'_> {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
 }
 
 impl Drop for HeldPoll<'_> {
@@ -365,7 +433,7 @@ impl ByWord {
 }
 
 /// Makes metrics and registers them.
-struct Adder(Registry);
+pub(super) struct Adder(Registry);
 
 impl Adder {
     fn register<C: core::Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
@@ -392,15 +460,15 @@ impl Adder {
         Ok(ByWord(words.into_iter().map(|word| (word, counters.with_label_values(&[word]))).collect()))
     }
 
-    fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(format!("pollgate_{name}"), help)?)
     }
 
-    fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {
+    pub(super) fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {
         self.register(prometheus::Gauge::new(format!("pollgate_{name}"), help)?)
     }
 
-    fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
+    pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
         let opts = HistogramOpts::new(format!("pollgate_{name}"), help).buckets(buckets.to_vec());
         self.register(Histogram::with_opts(opts)?)
     }

@@ -5,6 +5,7 @@
 mod drops;
 pub mod logging;
 mod metrics;
+mod store;
 
 pub use drops::DropLog;
 pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};

@@ -33,6 +33,27 @@ async fn a_message_wakes_the_poll_of_its_mailbox_only() {
 }
 
 #[tokio::test]
+async fn what_comes_while_an_answer_is_on_its_way_goes_out_together() {
+    let gate = Gate::start().await;
+    let login = gate.login("kari").await;
+    let mut client = gate.client().await;
+    client.send(poll(&login, "")).await;
+    gate.held(1).await;
+    let burst: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    let (first, rest) = burst.split_at(1);
+    gate.deliver(&login, &first[0]).await;
+    gate.held(0).await;
+    // The client has not read its answer yet.
+    for body in rest {
+        gate.deliver(&login, body).await;
+    }
+    assert_eq!(bodies(&client.answer().await), first);
+    client.send(poll(&login, "")).await;
+    assert_eq!(bodies(&client.answer().await), rest);
+    assert_eq!(gate.metric("pollgate_polls_total{result=\"news\"}").await, 2.0);
+}
+
+#[tokio::test]
 async fn a_newer_poll_takes_the_place_of_the_older() {
     let gate = Gate::start().await;
     let login = gate.login("kari").await;

@@ -9,6 +9,7 @@
 mod support;
 
 mod auth;
+mod bounds;
 mod callback;
 mod forms;
 mod held;

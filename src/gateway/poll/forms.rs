@@ -35,9 +35,9 @@ pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
     let Some(first) = news.messages.first() else { return response };
     match form {
         Form::Multipart => {
-            let boundary = format!("{:032x}", rand::random::<u128>());
-            let media_type = format!("multipart/mixed; boundary={boundary}");
-            response.with_body(&media_type, multipart(&news.messages, &boundary))
+            let boundary = boundary(rand::random());
+            let media_type = format_args!("multipart/mixed; boundary={boundary}");
+            response.with_body(media_type, multipart(&news.messages, &boundary))
         }
         Form::Http => response.with_body("application/http; msgtype=request", http(first)),
         Form::Json | Form::Events => {
@@ -77,6 +77,11 @@ fn with_last_event_id(response: Response, poll: &Poll) -> Response {
         Some(id) => response.with("Last-Event-ID", id),
         None => response,
     }
+}
+
+/// A line that no sender can have put into a message (RFC 2046 §5.1.1): random, as 32 letters.
+fn boundary(bits: u128) -> String {
+    bits.to_ne_bytes().iter().flat_map(|b| [b >> 4, b & 0xf]).map(|half| char::from(b'a' + half)).collect()
 }
 
 /// RFC 2046 §5.1.3, with a part `application/http` per message (RFC 9112 §10.2).

@@ -16,6 +16,7 @@ use super::{Form, PollRequest, Target};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::gateway::access::Visitor;
+use crate::gateway::doors::{Bounds, Guest, Seat};
 use crate::http1::{Connection, Response, Waited};
 use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
 use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
@@ -68,6 +69,8 @@ pub struct Client<'a, S> {
     pub connection: &'a mut Connection<S>,
     /// Set when the gateway stops.
     pub stop: &'a CancellationToken,
+    /// Its share of the gateway.
+    pub guest: &'a Guest,
 }
 
 /// Answers a poll, at once or when there is something to say; `None` if the client went away.
@@ -77,7 +80,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     visitor: &Visitor,
     client: Client<'_, S>,
 ) -> Option<Answer> {
-    let (result, answer) = match begin(gateway, request, visitor).await {
+    let (result, answer) = match begin(gateway, request, visitor, client.guest).await {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
         Ok(poll) if request.form == Form::Events => {
             // The stream ends the poll, and counts it.
@@ -99,6 +102,10 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                 Found::End(result @ PollResult::Unknown) => {
                     (result, Some(Answer::Whole(unknown(&request.target), None)))
                 }
+                Found::End(result @ PollResult::Unavailable) => {
+                    let later = Response::text(503, "the messages cannot be read at this moment");
+                    (result, Some(Answer::Whole(later.with("Retry-After", RETRY_SOON), None)))
+                }
                 Found::End(result) => (result, Some(Answer::Whole(forms::nothing(&poll), None))),
             }
         }
@@ -118,6 +125,8 @@ pub struct Poll {
     pub(super) last_event_id: Option<EventId>,
     /// When the hold is over; it begins with the first wait.
     deadline: Option<Instant>,
+    /// Its place among the polls of its address.
+    _seat: Option<Seat>,
 }
 
 /// What a wait ends with.
@@ -145,6 +154,7 @@ async fn begin(
     gateway: &Arc<Gateway>,
     request: &PollRequest,
     visitor: &Visitor,
+    guest: &Guest,
 ) -> Result<Poll, (PollResult, Response)> {
     let config = gateway.config();
     if !config.polling.poll_support {
@@ -154,9 +164,16 @@ async fn begin(
         Some(Duration::ZERO) => Duration::ZERO,
         wait => config.polling.poll_life_time.apply(wait),
     };
-    if !hold.is_zero() && gateway.metrics.held_polls() >= config.polling.max_held_polls {
-        let busy = Response::text(429, "too many polls are held").with("Retry-After", RETRY_AFTER);
-        return Err((PollResult::TooMany, busy));
+    let too_many = |what| (PollResult::TooMany, Response::text(429, what).with("Retry-After", RETRY_AFTER));
+    let mut seat = None;
+    if !hold.is_zero() {
+        if gateway.metrics.held_polls() >= config.polling.max_held_polls {
+            return Err(too_many("too many polls are held"));
+        }
+        seat = guest.seat(Bounds::from(config.limits));
+        if seat.is_none() {
+            return Err(too_many("too many polls are held from this address"));
+        }
     }
     drop(config);
     let bell = Bell::default();
@@ -184,11 +201,15 @@ async fn begin(
         hold,
         last_event_id: request.last_event_id,
         deadline: None,
+        _seat: seat,
     })
 }
 
 /// After how many seconds a poll that was too many may come again.
 const RETRY_AFTER: u64 = 10;
+
+/// After how many seconds a poll may come again for messages that could not be read.
+const RETRY_SOON: u64 = 1;
 
 /// The mailboxes that are meant, as far as the visitor may poll them.
 async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<store::Found> {
@@ -295,6 +316,10 @@ impl Poll {
                     return Found::End(PollResult::Superseded);
                 }
                 Taken::Ended => {}
+                Taken::Unavailable => {
+                    news.receipt.settle(Outcome::Broken).await;
+                    return Found::End(PollResult::Unavailable);
+                }
                 Taken::Batch(batch) => {
                     alive = true;
                     room = what_is_left(room, &batch);

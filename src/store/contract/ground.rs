@@ -136,7 +136,7 @@ impl Ground {
                 Some(batch)
             }
             Taken::Nothing => None,
-            Taken::Superseded | Taken::Ended => panic!("{taken:?}"),
+            Taken::Superseded | Taken::Ended | Taken::Unavailable => panic!("{taken:?}"),
         }
     }
 

@@ -12,7 +12,7 @@ pub(crate) mod operating;
 pub(crate) mod random;
 pub(crate) mod taking;
 
-pub(crate) use ground::{Ground, new_mailbox};
+pub(crate) use ground::{Ground, message, new_mailbox};
 
 /// A test for each rule of the contract.
 macro_rules! store_contract {

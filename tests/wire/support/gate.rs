@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollgate::app::{self, Listeners, Running};
-use pollgate::config::Config;
+use pollgate::config::{Config, StoreKind};
 use pollgate::gateway::Gateway;
 use pollgate::mailbox::LifeTimes;
 
@@ -51,6 +51,7 @@ impl Gate {
         config.listen.callback = any;
         config.listen.admin = any;
         config.upstream.address = upstream.address.to_string();
+        config.store.kind = StoreKind::Memory;
         config.polling.poll_life_time = life_times(3600, 0, 3600);
         change(&mut config);
         let listeners = Listeners::bind(&config.listen).expect("free ports");
@@ -129,6 +130,11 @@ impl Gate {
     /// Waits until so many polls are held.
     pub async fn held(&self, polls: u64) {
         until("held polls", || self.gateway().metrics.held_polls() == polls).await;
+    }
+
+    /// Waits until so many clients are connected.
+    pub async fn connections(&self, connections: u64) {
+        until("connections", || self.gateway().metrics.connections() == connections).await;
     }
 
     /// Waits until there are so many mailboxes.

@@ -1,0 +1,290 @@
+//! The store that keeps mailboxes on the disk: what it took is there after `kill -9` and after a power cut.
+//!
+//! While the process runs, the [engine](super::engine) in memory is the truth: it decides and finds, as for
+//! the memory store, and knows of each message all but its body. The file follows it:
+//! - an operation changes the engine under its mailbox's lock and hands what it changed to the one
+//!   [`writer`] under the same lock, so that the file changes in the same order;
+//! - an offer is answered when the commit that holds it is on the disk; what a client does is not waited
+//!   for, and follows;
+//! - a body is in the [`cache`], or read when a poll takes it.
+//!
+//! In reading order: [`codec`], [`record`] and [`row`] (what is in the file), [`tables`] (where),
+//! [`elapsed`] (what times in it mean), [`medium`] and [`file`] (the file itself), [`writer`] and [`follow`]
+//! (into it), [`recover`] and [`open`] (out of it, at the start), [`read`] (bodies, later).
+//!
+//! Invariants:
+//! - nothing is answered before it is on the disk, and after a commit failed nothing is answered at all
+//!   until the file was read anew, checked, and written to;
+//! - no id is given twice, whatever happens: ids are reserved on the disk before they are given;
+//! - a body is written once, under a number that no other body gets, with a checksum;
+//! - a record that cannot be read is moved out of the way and counted; the rest is served.
+
+mod cache;
+mod codec;
+mod elapsed;
+mod file;
+mod follow;
+mod medium;
+mod open;
+mod options;
+mod read;
+mod record;
+mod recover;
+mod row;
+mod status;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use async_trait::async_trait;
+use tokio::task::spawn_blocking;
+
+use super::engine::{self, Engine, Waiting};
+use super::{
+    Bell, CreateError, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore, NewMailbox,
+    OfferError, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError, StoreStatus, StoreTotals, Taken,
+    Turn,
+};
+use crate::mailbox::{
+    BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, Message, Offered, Outcome, Timestamp,
+};
+use file::DatabaseFile;
+use follow::{Body, Follower};
+use read::Unread;
+use record::{Draft, Place};
+use status::Status;
+
+pub use options::{Clock, CommitWatch, DiskOptions, OpenError};
+
+/// Keeps mailboxes on the disk.
+#[derive(Debug)]
+pub struct DiskStore {
+    engine: Engine<Follower>,
+    file: Arc<DatabaseFile>,
+    status: Arc<Status>,
+    recovery: Recovery,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl DiskStore {
+    fn is_broken(&self) -> bool {
+        self.status.broken.load(Relaxed)
+    }
+}
+
+#[async_trait]
+impl MailboxStore for DiskStore {
+    async fn create(&self, new: NewMailbox) -> Result<MailboxId, CreateError> {
+        if self.is_broken() || self.status.no_space.load(Relaxed) {
+            return Err(CreateError::Unavailable);
+        }
+        let now = new.created;
+        let (mailbox, receipt) = self.engine.create(new)?;
+        if receipt.kept().await.is_err() {
+            // Nobody was told of it, and nothing is in it.
+            if let Ok((_, receipt)) = self.engine.end(mailbox, &Limits::default(), now) {
+                receipt.ignore();
+            }
+            return Err(CreateError::Unavailable);
+        }
+        Ok(mailbox)
+    }
+
+    async fn grant(
+        &self,
+        mailbox: MailboxId,
+        subscription_id: Option<&str>,
+        lease_ends: Timestamp,
+    ) -> Result<(), Gone> {
+        let receipt = self.engine.grant(mailbox, subscription_id, lease_ends)?;
+        // What the upstream granted is so, whether it can be written now or later.
+        let _ = receipt.kept().await;
+        Ok(())
+    }
+
+    async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {
+        let (lost, receipt) = self.engine.end(mailbox, limits, now)?;
+        // It has ended, whether that can be written now or later.
+        let _ = receipt.kept().await;
+        Ok(lost)
+    }
+
+    async fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
+        self.engine.find(wanted)
+    }
+
+    async fn offer(
+        &self,
+        mailbox: MailboxId,
+        message: Message,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Offered, OfferError> {
+        // The more telling reason first: a disk that is full is not written to either.
+        if self.status.no_space.load(Relaxed) {
+            return Err(OfferError::NoSpace);
+        }
+        if self.is_broken() {
+            return Err(OfferError::Unavailable(Lost::default()));
+        }
+        let (class, cost) = (message.class.clone(), message.cost());
+        let draft = Draft::new(&message);
+        let body = Body { message: Arc::new(message), draft };
+        let incoming = Incoming { class, cost, message: body };
+        let (offered, receipt) = self.engine.offer(mailbox, incoming, limits, now)?;
+        if offered.outcome.is_ok() && receipt.kept().await.is_err() {
+            return Err(OfferError::Unavailable(offered.lost));
+        }
+        Ok(offered)
+    }
+
+    async fn begin_poll(
+        &self,
+        mailbox: MailboxId,
+        last_event_id: Option<EventId>,
+        bell: &Bell,
+    ) -> Result<(Turn, u64), Gone> {
+        self.engine.begin_poll(mailbox, last_event_id, bell)
+    }
+
+    async fn take(
+        &self,
+        mailbox: MailboxId,
+        turn: Turn,
+        room: BatchLimits,
+        goes_on: bool,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Taken, Lost) {
+        let (mut lost, mut room) = (Lost::default(), room);
+        loop {
+            let (taken, expired) = self.engine.take(mailbox, turn, room, goes_on, limits, now);
+            lost.add(expired);
+            let taken = match taken {
+                engine::Taken::Batch(batch) => {
+                    let (handout, any) = (batch.handout, !batch.messages.is_empty());
+                    match self.fill(mailbox, batch, &mut lost).await {
+                        // All that it held was damaged: what is there beside that?
+                        Ok(batch) if any && batch.messages.is_empty() => {
+                            self.engine.settle(mailbox, handout, Outcome::Broken);
+                            continue;
+                        }
+                        Ok(batch) => Taken::Batch(batch),
+                        Err(readable) => {
+                            self.engine.settle(mailbox, handout, Outcome::Broken);
+                            if readable > 0 && !goes_on {
+                                room.messages = readable;
+                                continue;
+                            }
+                            Taken::Unavailable
+                        }
+                    }
+                }
+                engine::Taken::Nothing => Taken::Nothing,
+                engine::Taken::Superseded => Taken::Superseded,
+                engine::Taken::Ended => Taken::Ended,
+            };
+            return (taken, lost);
+        }
+    }
+
+    async fn leave(&self, mailbox: MailboxId, turn: Turn) {
+        self.engine.leave(mailbox, turn);
+    }
+
+    async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
+        self.engine.settle(mailbox, handout, outcome);
+    }
+
+    async fn left(&self, mailbox: MailboxId, event: EventId) -> bool {
+        self.engine.left(mailbox, event).await
+    }
+
+    async fn expire(&self, limits: &Limits, now: Timestamp) -> Expired {
+        self.engine.expire(limits, now)
+    }
+
+    async fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport> {
+        self.engine.list(filter, after, most)
+    }
+
+    async fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone> {
+        self.engine.report(mailbox)
+    }
+
+    async fn messages(
+        &self,
+        mailbox: MailboxId,
+        after: EventId,
+        most: usize,
+    ) -> Result<Vec<PeekedMessage>, Gone> {
+        let waiting: Vec<Waiting<Place>> = self.engine.messages(mailbox, after, most)?;
+        let places: Vec<Place> = waiting.iter().map(|(_, buffered, _)| buffered.message).collect();
+        let bodies = self.load(mailbox, &places).await;
+        let peek = |((id, buffered, handed_out), body): (Waiting<Place>, Result<_, Unread>)| {
+            PeekedMessage::new(id, &buffered, handed_out, body.ok())
+        };
+        Ok(waiting.into_iter().zip(bodies).map(peek).collect())
+    }
+
+    async fn dropped(
+        &self,
+        mailbox: MailboxId,
+        after: EventId,
+        most: usize,
+    ) -> Result<Vec<PeekedDrop>, Gone> {
+        let dropped = self.engine.dropped(mailbox, after, most)?;
+        let places: Vec<Place> = dropped.iter().map(|dropped| dropped.message.message).collect();
+        let bodies = self.load(mailbox, &places).await;
+        Ok(dropped.iter().zip(bodies).map(|(dropped, body)| PeekedDrop::new(dropped, body.ok())).collect())
+    }
+
+    async fn replay(
+        &self,
+        mailbox: MailboxId,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Replay, ReplayError> {
+        if self.is_broken() {
+            return Err(ReplayError::Unavailable(Lost::default()));
+        }
+        let (replay, receipt) = self.engine.replay(mailbox, limits, now)?;
+        match receipt.kept().await {
+            Ok(()) => Ok(replay),
+            Err(_) => Err(ReplayError::Unavailable(replay.lost)),
+        }
+    }
+
+    async fn purge(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {
+        let (lost, receipt) = self.engine.purge(mailbox, limits, now)?;
+        // They are gone, whether that can be written now or later.
+        let _ = receipt.kept().await;
+        Ok(lost)
+    }
+
+    fn totals(&self) -> StoreTotals {
+        self.engine.totals()
+    }
+
+    fn status(&self) -> StoreStatus {
+        self.status.report(self.recovery)
+    }
+
+    async fn close(&self) {
+        self.engine.journal.writer.close().await;
+        let thread = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It has said that it is done; what it panicked with is in the log.
+            let _ = spawn_blocking(move || thread.join()).await;
+        }
+    }
+
+    fn oldest(&self) -> Option<Timestamp> {
+        self.engine.oldest()
+    }
+}

@@ -1,0 +1,155 @@
+//! What clients may ask of the gateway (`[limits]`): each bound, and that nobody else is disturbed.
+
+use std::time::Duration;
+
+use crate::support::{Gate, Socket, bodies, poll, text};
+
+/// Short, and long enough for what is sent at once.
+const SOON: Duration = Duration::from_millis(200);
+
+async fn from(gate: &Gate, address: &str) -> Socket {
+    Socket::connect_from(address, gate.public).await
+}
+
+fn get() -> Vec<u8> {
+    text("GET / HTTP/1.1\nHost: im.example", "")
+}
+
+#[tokio::test]
+async fn one_connection_more_than_there_may_be() {
+    let gate = Gate::with(|config| config.limits.connections = 2).await;
+    let mut guests = [gate.client().await, gate.client().await];
+    for guest in &mut guests {
+        guest.send(get()).await;
+        assert_eq!(guest.answer().await.status(), 200);
+    }
+    let mut third = gate.client().await;
+    let answer = third.answer().await;
+    assert_eq!((answer.status(), answer.field("retry-after").as_deref()), (503, Some("10")));
+    third.is_closed().await;
+    assert_eq!(gate.metric("pollgate_connections").await, 2.0);
+    assert_eq!(gate.metric("pollgate_connections_refused_total{bound=\"all\"}").await, 1.0);
+    // Those who are in are served, and who leaves makes room.
+    let [mut first, second] = guests;
+    drop(second);
+    gate.connections(1).await;
+    for client in [&mut first, &mut gate.client().await] {
+        client.send(get()).await;
+        assert_eq!(client.answer().await.status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_of_connections_and_no_more() {
+    let gate = Gate::with(|config| config.limits.connections_per_address = 1).await;
+    let mut first = from(&gate, "127.0.0.1").await;
+    first.send(get()).await;
+    assert_eq!(first.answer().await.status(), 200);
+    let mut second = from(&gate, "127.0.0.1").await;
+    let answer = second.answer().await;
+    assert_eq!((answer.status(), answer.field("retry-after").as_deref()), (429, Some("10")));
+    second.is_closed().await;
+    let mut other = from(&gate, "127.0.0.2").await;
+    other.send(get()).await;
+    assert_eq!(other.answer().await.status(), 200);
+    assert_eq!(gate.metric("pollgate_connections_refused_total{bound=\"address\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn one_address_has_its_share_of_held_polls_and_no_more() {
+    let gate = Gate::with(|config| config.limits.held_polls_per_address = 1).await;
+    let (kari, alan) = (gate.login("kari").await, gate.login("alan").await);
+    let mut held = from(&gate, "127.0.0.1").await;
+    held.send(poll(&kari, "")).await;
+    gate.held(1).await;
+    let mut second = from(&gate, "127.0.0.1").await;
+    second.send(poll(&alan, "")).await;
+    let answer = second.answer().await;
+    assert_eq!((answer.status(), answer.field("retry-after").as_deref()), (429, Some("10")));
+    // One that does not wait takes no place, and another address has places of its own.
+    second.send(poll(&alan, "Prefer: wait=0\n")).await;
+    assert_eq!(second.answer().await.status(), 204);
+    let mut other = from(&gate, "127.0.0.2").await;
+    other.send(poll(&alan, "")).await;
+    gate.held(2).await;
+    gate.deliver(&kari, "x").await;
+    assert_eq!(bodies(&held.answer().await), ["x"]);
+    second.send(poll(&kari, "")).await;
+    gate.held(2).await;
+}
+
+#[tokio::test]
+async fn heads_are_bounded_as_is_set() {
+    let gate = Gate::with(|config| {
+        config.limits.header_bytes = 1024;
+        config.limits.header_fields = 3;
+    })
+    .await;
+    for (fields, status) in [
+        (format!("A: {}", "a".repeat(900)), 200),
+        (format!("A: {}", "a".repeat(1100)), 431),
+        ("A: 1\nB: 2".to_owned(), 200),
+        ("A: 1\nB: 2\nC: 3".to_owned(), 431),
+    ] {
+        let answer = gate.ask(text(&format!("GET / HTTP/1.1\nHost: im.example\n{fields}"), "")).await;
+        assert_eq!(answer.status(), status, "{fields}");
+    }
+    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"431\"}").await, 2.0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_passed_on_is_bounded_with_and_without_a_length() {
+    let gate = Gate::with(|config| config.limits.body_bytes = 16).await;
+    let chunked = |chunk: &str| format!("{:x}\r\n{chunk}\r\n0\r\n\r\n", chunk.len());
+    let (short, long) = (chunked("12345"), chunked(&"x".repeat(40)));
+    for (framing, body, status) in [
+        ("Content-Length: 16", "0123456789abcdef", 200),
+        ("Content-Length: 17", "0123456789abcdefg", 413),
+        ("Transfer-Encoding: chunked", &*short, 200),
+        ("Transfer-Encoding: chunked", &*long, 413),
+    ] {
+        let mut client = gate.client().await;
+        client.send(text(&format!("PUT / HTTP/1.1\nHost: im.example\n{framing}"), body)).await;
+        assert_eq!(client.answer().await.status(), status, "{framing}: {body}");
+        if status == 413 {
+            client.is_closed().await;
+        }
+    }
+    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"413\"}").await, 2.0);
+}
+
+#[tokio::test]
+async fn who_is_too_slow_is_given_up_on_either_way() {
+    let gate = Gate::with(|config| {
+        config.limits.header_timeout = SOON;
+        config.limits.body_timeout = SOON;
+    })
+    .await;
+    let login = gate.login("kari").await;
+    let polled = format!("POLL {} HTTP/1.1\nHost: im.example\nContent-Length: 5", login.poll);
+    for sent in [
+        b"GET / HTTP/1.1\r\nHost: im".to_vec(),
+        text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 5", "ab"),
+        text("PUT / HTTP/1.1\nHost: im.example\nTransfer-Encoding: chunked", "2\r\nab\r\n"),
+        text(&polled, "ab"),
+    ] {
+        let mut client = gate.client().await;
+        client.send(&sent).await;
+        assert_eq!(client.answer().await.status(), 408, "{}", String::from_utf8_lossy(&sent));
+        client.is_closed().await;
+    }
+    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"408\"}").await, 4.0);
+}
+
+#[tokio::test]
+async fn who_says_nothing_is_closed_without_a_word() {
+    let gate = Gate::with(|config| config.limits.idle_timeout = SOON).await;
+    let mut silent = gate.client().await;
+    let mut client = gate.client().await;
+    client.send(get()).await;
+    assert_eq!(client.answer().await.status(), 200);
+    for idle in [&mut silent, &mut client] {
+        idle.is_closed().await;
+    }
+    gate.connections(0).await;
+}
