@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, LiveConfig};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
-use crate::telemetry::{DropLog, Metrics};
+use crate::telemetry::{Drops, Metrics};
 
 pub use upstream::Upstream;
 
@@ -40,11 +40,12 @@ pub struct Gateway {
     pub store: Arc<dyn MailboxStore>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Told of what is lost.
+    pub drops: Arc<Drops>,
     /// Where the upstream is.
     pub upstream: Upstream,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
-    drops: DropLog,
 }
 
 impl Gateway {
@@ -59,7 +60,8 @@ impl Gateway {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
-        Self { config, store, metrics, upstream: Upstream::default(), stop, drops: DropLog::default() }
+        let drops = Arc::new(Drops::new(metrics.clone()));
+        Self { config, store, metrics, drops, upstream: Upstream::default(), stop }
     }
 
     /// The running configuration, as of now.
@@ -69,7 +71,6 @@ impl Gateway {
 
     /// Counts and logs what was lost.
     pub fn record_lost(&self, lost: &Lost, now: Timestamp) {
-        self.metrics.lost(lost);
         self.drops.record(lost, now);
     }
 
