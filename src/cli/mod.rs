@@ -90,9 +90,16 @@ impl Cli {
 impl Global {
     /// The configuration: flags over environment over file over defaults.
     fn load(&self, flags: Overrides) -> Result<Config, LoadError> {
-        let flags =
-            Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags };
-        config::load(self.config.as_deref(), environment(), &flags)
+        config::load(self.config.as_deref(), environment(), &self.over(flags))
+    }
+
+    /// The same, to know where the gateway is to be asked; without its secrets.
+    fn load_to_ask(&self, flags: Overrides) -> Result<Config, LoadError> {
+        config::load_to_ask(self.config.as_deref(), environment(), &self.over(flags))
+    }
+
+    fn over(&self, flags: Overrides) -> Overrides {
+        Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags }
     }
 }
 
