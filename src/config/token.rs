@@ -48,6 +48,12 @@ impl Token {
         if fits { Ok(Self(token.into())) } else { Err(TokenError::NotAToken) }
     }
 
+    /// For tests: `s3cret`.
+    #[cfg(test)]
+    pub(crate) fn example() -> Self {
+        Self("s3cret".into())
+    }
+
     /// Whether it is this one. How long that takes tells nothing but the length.
     pub fn is(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
