@@ -16,7 +16,7 @@ pub struct Token(Box<str>);
 pub enum TokenError {
     /// The file cannot be read.
     #[error("cannot be read: {0}")]
-    Unreadable(#[from] std::io::Error),
+    Unreadable(std::io::Error),
     /// There is nothing in it.
     #[error("is empty; it should hold the token, such as what `openssl rand -hex 32` prints")]
     Empty,
@@ -35,7 +35,8 @@ impl Token {
     pub fn read(path: &Path) -> Result<Self, TokenError> {
         let mut text = Vec::new();
         // Never more than needed: the file may be any, such as a device.
-        File::open(path)?.take(LONGEST as u64 * 2).read_to_end(&mut text)?;
+        let read = File::open(path).and_then(|file| file.take(LONGEST as u64 * 2).read_to_end(&mut text));
+        read.map_err(TokenError::Unreadable)?;
         Self::parse(text.trim_ascii())
     }
 

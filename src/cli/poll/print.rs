@@ -15,7 +15,7 @@ const SHOWN: [&str; 2] = ["RVP-From-Principal", "Content-Type"];
 
 /// One JSON object on a line: the message as the gateway gave it.
 pub(super) fn json(message: &Message) -> io::Result<bool> {
-    output::print(format_args!("{}\n", serde_json::to_string(message)?))
+    output::print(format_args!("{}\n", output::json(message)))
 }
 
 /// Lines for people.
