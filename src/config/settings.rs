@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Token;
 use crate::mailbox::{BatchLimits, LifeTimes, Limits};
 
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
@@ -23,6 +24,8 @@ pub struct Config {
     pub limits: EdgeLimits,
     /// Where messages are buffered.
     pub store: Store,
+    /// Who may ask at the admin listener.
+    pub admin: Admin,
     /// What is logged.
     pub log: Log,
 }
@@ -251,6 +254,15 @@ impl StoreKind {
             Self::Memory => "memory",
         }
     }
+}
+
+/// `[admin]`: with a `listen.admin` that others can reach, there is a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// The file that holds the token that operators must show; none: whoever reaches the listener may ask.
+    pub token_file: Option<PathBuf>,
+    /// What is in it. None of it is read for who only wants to know where to ask.
+    pub token: Option<Token>,
 }
 
 /// `[log]`.
