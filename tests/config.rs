@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pollgate::config::{Config, LoadError, Overrides, SAMPLE, load, load_without_files, locate};
+use pollgate::config::{Config, LoadError, Overrides, SAMPLE, load, load_to_ask, locate};
 
 fn load_file(path: Option<&Path>, env: &[(&str, &str)]) -> Result<Config, LoadError> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -94,5 +94,26 @@ fn files_that_settings_name_must_be_readable() {
     };
     assert!(problems[0].starts_with(&said(3, "users_file", Path::new("/no/such/file"))), "{problems:?}");
     assert!(problems[1].starts_with(&said(4, "map_file", directory.path())), "{problems:?}");
-    load_without_files(Some(&path), [], &Overrides::default()).unwrap();
+    load_to_ask(Some(&path), [], &Overrides::default()).unwrap();
+}
+
+#[test]
+fn the_token_is_read_from_its_file_and_never_repeated() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    let env = [("POLLGATE_ADMIN_TOKEN_FILE", token.to_str().unwrap())];
+    std::fs::write(&token, "s3cret\n").unwrap();
+    let config = load_file(None, &env).unwrap();
+    assert!(config.admin.token.as_ref().unwrap().is("s3cret"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for text in ["", "\n", "s3cret s3cret"] {
+        std::fs::write(&token, text).unwrap();
+        let said = load_file(None, &env).unwrap_err().to_string();
+        assert!(said.contains("admin.token_file: ") && !said.contains("s3cret"), "{said}");
+    }
+    std::fs::remove_file(&token).unwrap();
+    let said = load_file(None, &env).unwrap_err().to_string();
+    assert!(said.contains("admin.token_file: ") && said.contains("No such file"), "{said}");
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert!(load_to_ask(None, env, &Overrides::default()).unwrap().admin.token.is_none());
 }

@@ -8,6 +8,7 @@ mod completion;
 mod default_config;
 mod demo;
 mod healthcheck;
+mod mailbox;
 mod output;
 mod poll;
 mod serve;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, LoadError, Overrides};
+use crate::config::{self, Config, LoadError, Overrides, TokenError};
 
 /// Bad usage or bad configuration.
 const BAD_USAGE: u8 = 2;
@@ -55,6 +56,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
+    Mailbox(mailbox::MailboxArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -77,6 +79,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&global, args),
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
+            Command::Mailbox(args) => mailbox::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
@@ -86,7 +89,11 @@ impl Cli {
         };
         result.unwrap_or_else(|error| {
             eprintln!("pollgate: {error:#}");
-            if error.is::<LoadError>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<LoadError>() || error.is::<TokenError>() {
+                ExitCode::from(BAD_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         })
     }
 }
@@ -94,14 +101,16 @@ impl Cli {
 impl Global {
     /// The configuration: flags over environment over file over defaults.
     fn load(&self, flags: Overrides) -> Result<Config, LoadError> {
-        let flags =
-            Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags };
-        config::load(self.config.as_deref(), environment(), &flags)
+        config::load(self.config.as_deref(), environment(), &self.over(flags))
     }
 
-    /// The same, for whoever makes the files that it names.
-    fn load_without_files(&self) -> Result<Config, LoadError> {
-        config::load_without_files(self.config.as_deref(), environment(), &Overrides::default())
+    /// The same, only to know what is set, such as where the gateway is to be asked; without what its files say.
+    fn load_to_ask(&self, flags: Overrides) -> Result<Config, LoadError> {
+        config::load_to_ask(self.config.as_deref(), environment(), &self.over(flags))
+    }
+
+    fn over(&self, flags: Overrides) -> Overrides {
+        Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags }
     }
 }
 

@@ -4,22 +4,21 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::Config;
+use super::Auth;
 use super::reader::Reader;
 
-/// Reports every file that cannot be read.
-pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
-    let auth = &config.auth;
+/// Reports every file of users and principals that cannot be read, by the word of `look`.
+pub(super) fn check(auth: &Auth, look: fn(&Path) -> io::Result<()>, reader: &mut Reader<'_>) {
     for (key, file) in [("auth.users_file", &auth.users_file), ("auth.map_file", &auth.map_file)] {
         if let Some(path) = file
-            && let Err(error) = read(path)
+            && let Err(error) = look(path)
         {
             reader.contradiction(&[key], format!("{} cannot be read: {error}", path.display()));
         }
     }
 }
 
-/// One byte of it, if it has any: a folder can be opened, and not read.
-fn read(path: &Path) -> io::Result<usize> {
-    File::open(path)?.read(&mut [0])
+/// Reads one byte of a file, if it has any: a folder can be opened, and not read.
+pub(super) fn look(path: &Path) -> io::Result<()> {
+    File::open(path)?.read(&mut [0]).map(drop)
 }

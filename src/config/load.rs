@@ -1,11 +1,12 @@
-//! From a path, an environment and flags to a configuration. Only this file and `files` touch the disk.
+//! From a path, an environment and flags to a configuration. Only this file, `files` and `token`
+//! touch the disk.
 
 use std::path::{Path, PathBuf};
 
 use super::problem::{LoadError, Problem, Source};
-use super::reader::Reader;
+use super::resolve::{Files, For, resolve};
 use super::value::Table;
-use super::{Config, Overrides, env, file, files, resolve};
+use super::{Config, Overrides, Token, env, file, files};
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/pollgate/pollgate.toml";
@@ -23,23 +24,24 @@ pub fn load(
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
-    load_and(path, env, overrides, files::check)
+    load_for(For::Gateway(Files { token: Token::read, look: files::look }), path, env, overrides)
 }
 
-/// As [`load`], for whoever makes the files that settings name: they need not be there yet.
-pub fn load_without_files(
+/// The same for who only wants to know what is set, such as where a gateway is to be asked: the files that
+/// settings name are not read, and need not be there.
+pub fn load_to_ask(
     path: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
-    load_and(path, env, overrides, |_, _| ())
+    load_for(For::Asking, path, env, overrides)
 }
 
-fn load_and(
+fn load_for(
+    whom: For,
     path: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
-    check: impl FnOnce(&Config, &mut Reader<'_>),
 ) -> Result<Config, LoadError> {
     let env: Vec<(String, String)> = env.into_iter().collect();
     let variable = env.iter().find(|(name, _)| name == env::CONFIG_VARIABLE).map(|(_, value)| value.as_str());
@@ -50,7 +52,7 @@ fn load_and(
         }
         None => (PathBuf::from(DEFAULT_PATH), Table::new()),
     };
-    resolve::resolve_and(&path, table, env, overrides, check)
+    resolve(&path, table, env, overrides, whom)
 }
 
 /// Which file is read: the one that is named, else the one that `POLLGATE_CONFIG` (`variable`) names,

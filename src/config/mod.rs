@@ -32,6 +32,7 @@ mod size;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod token;
 mod trio;
 mod value;
 
@@ -41,13 +42,14 @@ use arc_swap::ArcSwap;
 
 pub use address::reachable;
 pub use env::PASSWORD_VARIABLE;
-pub use load::{DEFAULT_PATH, SAMPLE, load, load_without_files, locate};
+pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
-    StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
+    Store, StoreKind, Upstream,
 };
+pub use token::{Token, TokenError};
 
 /// The running configuration, as everyone holds it who must see its changes.
 pub type LiveConfig = Arc<ArcSwap<Config>>;

@@ -12,38 +12,65 @@ use crate::mailbox::{BatchLimits, Limits, Overflow};
 use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
-    StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
+    Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
-use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, switch};
-use super::{LoadError, Overrides, address, checks, trio};
+use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, quoted, switch};
+use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio};
+
+/// For whom a configuration is read.
+#[derive(Clone, Copy)]
+pub(super) enum For {
+    /// A gateway, which needs the files that settings name.
+    Gateway(Files),
+    /// Somebody who only wants to know what is set, such as where the gateway is to be asked.
+    Asking,
+}
+
+/// How files are read that settings name.
+#[derive(Clone, Copy)]
+pub(super) struct Files {
+    /// Reads the operators' token.
+    pub(super) token: fn(&Path) -> Result<Token, TokenError>,
+    /// Sees whether a file can be read that is read later.
+    pub(super) look: fn(&Path) -> std::io::Result<()>,
+}
 
 /// The configuration that the layers make, or everything that is wrong with them.
-#[cfg(test)]
 pub(super) fn resolve(
     path: &Path,
     file: Table,
     environment: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
-) -> Result<Config, LoadError> {
-    resolve_and(path, file, environment, overrides, |_, _| ())
-}
-
-/// The configuration that the layers make, or everything that is wrong with them; `check` finds more.
-pub(super) fn resolve_and(
-    path: &Path,
-    file: Table,
-    environment: impl IntoIterator<Item = (String, String)>,
-    overrides: &Overrides,
-    check: impl FnOnce(&Config, &mut Reader<'_>),
+    whom: For,
 ) -> Result<Config, LoadError> {
     let mut reader = Reader::new(path, environment, overrides);
-    let config = reader.root(file, config);
+    let mut config = reader.root(file, config);
     checks::check(&config, &mut reader);
-    check(&config, &mut reader);
+    if let For::Gateway(files) = whom {
+        checks::admin_is_exposed(&config, &mut reader);
+        read_secrets(&mut config.admin, files.token, &mut reader);
+        files::check(&config.auth, files.look, &mut reader);
+    }
     reader.finish()?;
     Ok(config)
+}
+
+/// Reads what is not in the configuration itself but in files of its own.
+fn read_secrets(
+    admin: &mut Admin,
+    read_token: fn(&Path) -> Result<Token, TokenError>,
+    reader: &mut Reader<'_>,
+) {
+    let Some(file) = &admin.token_file else { return };
+    match read_token(file) {
+        Ok(token) => admin.token = Some(token),
+        Err(error) => {
+            let sentence = format!("the file {} {error}", quoted(&file.to_string_lossy()));
+            reader.contradiction(&["admin.token_file"], sentence);
+        }
+    }
 }
 
 /// Asks for every setting; the keys are listed here and nowhere else.
@@ -57,6 +84,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         limits: root.section("limits", "[limits]", limits),
         store: root.section("store", "[store]", store),
         auth: root.section("auth", "[auth]", auth),
+        admin: root.section("admin", "[admin]", admin),
         log: root.section("log", "[log]", log),
     }
 }
@@ -182,6 +210,11 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     }
 }
 
+fn directory(value: &Value) -> Reading<PathBuf> {
+    let path = value.text().filter(|text| !text.is_empty()).map(PathBuf::from);
+    path.ok_or_else(|| format!("must be a directory, such as \"/var/lib/pollgate\", not {value}"))
+}
+
 fn auth(section: &mut Section<'_, '_>) -> Auth {
     let preset = Auth::default();
     let mode = |value: &Value| choice(value, &AuthMode::ALL, AuthMode::as_str);
@@ -196,9 +229,13 @@ fn auth(section: &mut Section<'_, '_>) -> Auth {
     }
 }
 
-fn directory(value: &Value) -> Reading<PathBuf> {
-    let path = value.text().filter(|text| !text.is_empty()).map(PathBuf::from);
-    path.ok_or_else(|| format!("must be a directory, such as \"/var/lib/pollgate\", not {value}"))
+fn admin(section: &mut Section<'_, '_>) -> Admin {
+    let file = |value: &Value| match value.text() {
+        Some("") => Ok(None),
+        Some(path) => Ok(Some(PathBuf::from(path))),
+        None => Err(format!("must be a path, such as \"/etc/pollgate/admin.token\", not {value}")),
+    };
+    Admin { token_file: section.read("token_file", None, file), token: None }
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Token;
 use crate::auth::digest::Algorithm;
 use crate::mailbox::{BatchLimits, LifeTimes, Limits};
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub store: Store,
     /// Who may poll.
     pub auth: Auth,
+    /// Who may ask at the admin listener.
+    pub admin: Admin,
     /// What is logged.
     pub log: Log,
 }
@@ -319,6 +322,15 @@ impl AuthMode {
     pub fn needs_capability(self) -> bool {
         self != Self::Digest
     }
+}
+
+/// `[admin]`: with a `listen.admin` that others can reach, there is a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// The file that holds the token that operators must show; none: whoever reaches the listener may ask.
+    pub token_file: Option<PathBuf>,
+    /// What is in it. None of it is read for who only wants to know where to ask.
+    pub token: Option<Token>,
 }
 
 /// `[log]`.

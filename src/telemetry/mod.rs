@@ -7,5 +7,5 @@ pub mod logging;
 mod metrics;
 mod store;
 
-pub use drops::DropLog;
+pub use drops::Drops;
 pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};

@@ -8,6 +8,9 @@
 
 mod support;
 
+mod admin;
+mod admin_access;
+mod admin_document;
 mod auth;
 mod bounds;
 mod callback;

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{BAD_USAGE, Global, output};
 use crate::auth::htdigest::{self, BadName, Users};
+use crate::config::Overrides;
 
 #[derive(Debug, Args)]
 pub(super) struct UserArgs {
@@ -70,7 +71,7 @@ pub(super) fn run(global: &Global, args: UserArgs) -> anyhow::Result<ExitCode> {
     let (file, realm) = match (&all.file, &all.realm) {
         (Some(file), Some(realm)) => (Some(file.clone()), realm.clone()),
         (file, realm) => {
-            let auth = global.load_without_files()?.auth;
+            let auth = global.load_to_ask(Overrides::default())?.auth;
             (file.clone().or(auth.users_file), realm.clone().unwrap_or(auth.realm))
         }
     };
