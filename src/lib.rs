@@ -13,6 +13,7 @@
 //! - [`dialect`]: how a protocol family writes subscriptions and callbacks; so far [`dialect::rvp`].
 //! - [`auth`]: who somebody is.
 //! - [`config`]: file, environment and flags, checked as a whole.
+//! - [`registry`]: the same settings as Windows has them, in `.reg` files.
 //! - [`telemetry`]: the metrics and the logs.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics, health and the API, for operators.
@@ -49,5 +50,6 @@ pub mod dialect;
 pub mod gateway;
 pub mod http1;
 pub mod mailbox;
+pub mod registry;
 pub mod store;
 pub mod telemetry;

@@ -36,8 +36,8 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     // What runs in processes of their own.
     match words[..] {
         ["guarded", parent, program, ref arguments @ ..] => process::run_guarded(parent, program, arguments),
@@ -47,6 +47,8 @@ fn main() -> ExitCode {
         ["listener", which] => return listeners::serve(which),
         _ => {}
     }
+    // Those are cargo's, and for criterion.
+    words.retain(|word| !word.starts_with("--"));
     rlimit::increase_nofile_limit(u64::MAX).unwrap();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {

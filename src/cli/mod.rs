@@ -11,6 +11,7 @@ mod healthcheck;
 mod mailbox;
 mod output;
 mod poll;
+mod registry;
 mod serve;
 mod user;
 mod version;
@@ -61,6 +62,7 @@ enum Command {
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
     DefaultConfig,
+    Registry(registry::RegistryArgs),
     /// Ask a running gateway whether it is alive
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Say who may poll with a password
@@ -82,6 +84,7 @@ impl Cli {
             Command::Mailbox(args) => mailbox::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
+            Command::Registry(args) => registry::run(&global, &args),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
             Command::User(args) => user::run(&global, args),
             Command::Completion(args) => completion::run(&args),

@@ -41,6 +41,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use address::reachable;
+pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
 pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
@@ -49,6 +50,7 @@ pub use settings::{
     Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
     Store, StoreKind, Upstream,
 };
+pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};
 
 /// The running configuration, as everyone holds it who must see its changes.
