@@ -111,8 +111,8 @@ fn heads(c: &mut Criterion) {
     });
 }
 
-/// One poll's credentials, from the field to `Authentication-Info`, among ten thousand users; and those of a
-/// user that does not exist.
+/// A challenge; and one poll's credentials, from the field to `Authentication-Info`, among ten thousand users:
+/// right ones, and wrong ones, which take the same time whether there is such a user or not.
 fn digest(c: &mut Criterion) {
     const POLL: &str = "/.pollgate/0123456789abcdef0123456789abcdef";
     let now = Timestamp::from_millis(1_000_000);
@@ -133,10 +133,15 @@ fn digest(c: &mut Criterion) {
     .unwrap();
     let request = pollgate::auth::Request { method: "POLL", target: POLL, authority: "im.example.com" };
     let fields = verifier.challenges(false, now, 1);
+    c.bench_function("digest: challenge", |b| b.iter(|| verifier.challenges(false, now, black_box(1))));
     let mut group = c.benchmark_group("digest: verify and sign");
     for (algorithm, field) in [Algorithm::Sha256, Algorithm::Md5].into_iter().zip(&fields) {
         let challenge = Challenge::strongest([field.as_bytes()].into_iter()).unwrap();
-        for (who, user) in [("a user", "user4711"), ("nobody", "user-4711")] {
+        for (what, user, password) in [
+            ("right", "user4711", "secret"),
+            ("wrong password", "user4711", "Secret"),
+            ("no such user", "user-471", "secret"),
+        ] {
             let mut count = 0;
             let field = |count| {
                 let request = Request {
@@ -146,9 +151,9 @@ fn digest(c: &mut Criterion) {
                     count,
                 };
                 challenge
-                    .authorization(&Credentials { user: user.into(), password: "secret".into() }, request)
+                    .authorization(&Credentials { user: user.into(), password: password.into() }, request)
             };
-            group.bench_function(format!("{}, {who}", algorithm.name()), |b| {
+            group.bench_function(format!("{}, {what}", algorithm.name()), |b| {
                 b.iter_batched(
                     || {
                         count += 1;

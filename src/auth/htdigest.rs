@@ -11,7 +11,12 @@ use super::digest::{Algorithm, secret};
 
 /// The users of one realm. `Debug` tells how many they are, and nothing of them.
 #[derive(Default)]
-pub struct Users(HashMap<Box<str>, Secrets>);
+pub struct Users {
+    by_name: HashMap<Box<str>, Secrets>,
+    /// The algorithms for which every user has a secret. Known beforehand, since whoever asks for a challenge has
+    /// proven nothing yet, and should cost little.
+    complete: Vec<Algorithm>,
+}
 
 #[derive(Default)]
 struct Secrets {
@@ -21,7 +26,7 @@ struct Secrets {
 
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Users({})", self.0.len())
+        write!(f, "Users({})", self.by_name.len())
     }
 }
 
@@ -33,35 +38,36 @@ impl Users {
         let malformed = each_line(text, |line| {
             let entry = Entry::read(line)?;
             if entry.realm == realm {
-                let secret = users.0.entry(entry.user.into()).or_default().of(entry.algorithm);
+                let secret = users.by_name.entry(entry.user.into()).or_default().of(entry.algorithm);
                 secret.get_or_insert_with(|| entry.secret.to_ascii_lowercase().into());
             }
             Some(())
         });
+        let complete = |a: &Algorithm| users.by_name.values().all(|user| user.has(*a).is_some());
+        users.complete = Algorithm::ALL.into_iter().filter(complete).collect();
         (users, malformed)
     }
 
     /// How many they are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.by_name.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.by_name.is_empty()
     }
 
     /// The secret of a user.
     pub fn secret(&self, user: &str, algorithm: Algorithm) -> Option<&str> {
-        self.0.get(user)?.has(algorithm)
+        self.by_name.get(user)?.has(algorithm)
     }
 
     /// Which of these algorithms to offer: those for which every user has a secret. A client answers the
     /// strongest that is offered, and nothing tells beforehand whose client it is. If no algorithm suits
     /// all, all are offered.
     pub fn offer(&self, algorithms: &[Algorithm]) -> Vec<Algorithm> {
-        let suits = |algorithm: &Algorithm| self.0.values().all(|user| user.has(*algorithm).is_some());
-        let suitable: Vec<_> = algorithms.iter().copied().filter(suits).collect();
+        let suitable: Vec<_> = algorithms.iter().copied().filter(|a| self.complete.contains(a)).collect();
         if suitable.is_empty() { algorithms.to_vec() } else { suitable }
     }
 
@@ -69,7 +75,7 @@ impl Users {
     pub fn list(&self) -> Vec<(&str, Vec<Algorithm>)> {
         let algorithms =
             |user: &Secrets| Algorithm::ALL.into_iter().filter(|a| user.has(*a).is_some()).collect();
-        let mut all: Vec<_> = self.0.iter().map(|(name, user)| (&**name, algorithms(user))).collect();
+        let mut all: Vec<_> = self.by_name.iter().map(|(name, user)| (&**name, algorithms(user))).collect();
         all.sort();
         all
     }

@@ -135,6 +135,7 @@ fn what_is_refused_before_anything_is_calculated() {
         (&["Digest"], Malformed::Missing("username").into()),
         (&[&*right.replace("0a", "0b")], Malformed::Uri.into()),
         (&[&*md5], Malformed::Algorithm.into()),
+        (&[&*right.replace("realm=\"r\"", "realm=\"other\"")], Refusal::Denied),
         (&[&*authorization(&elsewhere, "kari", "secret", 1)], Refusal::Denied),
     ] {
         assert_eq!(stage.verify(fields, START).err(), Some(refusal), "{fields:?}");
