@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::forms::{self, Handed};
-use super::{Form, PollRequest, Target};
+use super::{Form, PollRequest, Subscriptions, Target};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::gateway::doors::{Bounds, Guest, Seat};
@@ -203,7 +203,8 @@ const RETRY_SOON: u64 = 1;
 async fn resolve(gateway: &Gateway, target: &Target) -> Vec<store::Found> {
     match target {
         Target::Key(key) => gateway.store.find(Lookup::PollKey(*key)).await,
-        Target::Subscriptions { node, ids, client } => {
+        Target::Subscriptions(wanted) => {
+            let Subscriptions { node, ids, client } = &**wanted;
             let mut mailboxes: Vec<store::Found> = Vec::new();
             for id in ids {
                 for found in gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await {
@@ -222,7 +223,7 @@ async fn resolve(gateway: &Gateway, target: &Target) -> Vec<store::Found> {
 fn unknown(target: &Target) -> Response {
     match target {
         Target::Key(_) => Response::text(404, "no such mailbox"),
-        Target::Subscriptions { .. } => Response::text(412, "no such subscription"),
+        Target::Subscriptions(_) => Response::text(412, "no such subscription"),
     }
 }
 
