@@ -3,9 +3,13 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use pollgate::auth::digest::{Algorithm, Challenge, Credentials, Request};
+use pollgate::auth::htdigest::with_user;
+use pollgate::auth::{Settings, Verifier};
 use pollgate::dialect::rvp;
 use pollgate::http1::{ChunkScanner, HeadLimits, RequestHead};
 use pollgate::mailbox::{BatchLimits, Class, EventId, Limits, Mailbox, Message, Outcome, Timestamp};
@@ -107,5 +111,60 @@ fn heads(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, mailbox, classify, heads);
+/// One poll's credentials, from the field to `Authentication-Info`, among ten thousand users; and those of a
+/// user that does not exist.
+fn digest(c: &mut Criterion) {
+    const POLL: &str = "/.pollgate/0123456789abcdef0123456789abcdef";
+    let now = Timestamp::from_millis(1_000_000);
+    let folder = tempfile::tempdir().unwrap();
+    let users_file = folder.path().join("users");
+    let users = |user: usize| with_user(b"", &format!("user{user}"), "pollgate", "secret").0;
+    std::fs::write(&users_file, (0..10_000).flat_map(users).collect::<Vec<u8>>()).unwrap();
+    let verifier = Verifier::open(
+        Settings {
+            realm: "pollgate".into(),
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            users_file,
+            map_file: None,
+            nonce_life_time: Duration::from_secs(300),
+        },
+        &[7; 32],
+    )
+    .unwrap();
+    let request = pollgate::auth::Request { method: "POLL", target: POLL, authority: "im.example.com" };
+    let fields = verifier.challenges(false, now, 1);
+    let mut group = c.benchmark_group("digest: verify and sign");
+    for (algorithm, field) in [Algorithm::Sha256, Algorithm::Md5].into_iter().zip(&fields) {
+        let challenge = Challenge::strongest([field.as_bytes()].into_iter()).unwrap();
+        for (who, user) in [("a user", "user4711"), ("nobody", "user-4711")] {
+            let mut count = 0;
+            let field = |count| {
+                let request = Request {
+                    method: "POLL",
+                    uri: POLL,
+                    cnonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+                    count,
+                };
+                challenge
+                    .authorization(&Credentials { user: user.into(), password: "secret".into() }, request)
+            };
+            group.bench_function(format!("{}, {who}", algorithm.name()), |b| {
+                b.iter_batched(
+                    || {
+                        count += 1;
+                        field(count)
+                    },
+                    |field| {
+                        let proven = verifier.verify(black_box(request), [field.as_bytes()].into_iter(), now);
+                        proven.map(|proven| verifier.authentication_info(&proven, now, 2))
+                    },
+                    BatchSize::SmallInput,
+                )
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, mailbox, classify, heads, digest);
 criterion_main!(benches);

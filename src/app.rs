@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::{self, Config, Listen, LiveConfig, StoreKind};
 use crate::gateway::callback::Callbacks;
 use crate::gateway::public::Public;
-use crate::gateway::{Gateway, serve_limits};
+use crate::gateway::{Access, Gateway, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::EventId;
 use crate::store::{self, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, MemoryStore};
@@ -79,10 +79,12 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
     }
+    let access = Access::open(&config.auth)?;
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
-    let gateway = Arc::new(Gateway::new(config.clone(), store.clone(), metrics.clone(), stop.clone()));
+    let gateway =
+        Arc::new(Gateway::new(config.clone(), store.clone(), access, metrics.clone(), stop.clone()));
     let admin = Admin { config, store, metrics, drops: gateway.drops.clone(), stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));

@@ -11,12 +11,13 @@
 //! - [`store`]: all mailboxes, found by what the wire shows of them; it wakes the poll that waits.
 //! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
 //! - [`dialect`]: how a protocol family writes subscriptions and callbacks; so far [`dialect::rvp`].
+//! - [`auth`]: who somebody is.
 //! - [`config`]: file, environment and flags, checked as a whole.
 //! - [`registry`]: the same settings as Windows has them, in `.reg` files.
 //! - [`telemetry`]: the metrics and the logs.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics, health and the API, for operators.
-//! - [`agent`]: the client's side of the wire; [`auth`]: who somebody is.
+//! - [`agent`]: the client's side of the wire.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
 //! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
 //! - [`cli`]: the command line, a file per subcommand.

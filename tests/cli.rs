@@ -97,6 +97,10 @@ fn help_reads_well() {
         "check-config",
         "default-config",
         "healthcheck",
+        "user",
+        "user add",
+        "user list",
+        "user remove",
         "completion",
         "version",
     ] {
@@ -326,5 +330,40 @@ fn the_log_follows_a_callback_and_tells_no_secret() {
         secrets.iter().map(String::as_str).chain(["confidential", "c2VjcmV0", "id-98210", "hunter2"])
     {
         assert!(!log.iter().any(|line| line.contains(secret)), "{secret}: {log:#?}");
+    }
+}
+
+#[test]
+fn the_log_tells_nothing_of_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, users) = (folder.path().join("pollgate.toml"), folder.path().join("users"));
+    let auth = format!("[auth]\nmode = 'digest'\nrealm = 'r'\nusers_file = '{}'\n", users.display());
+    std::fs::write(&config, auth).unwrap();
+    let secret = "0123456789abcdef0123456789abcdef";
+    std::fs::write(&users, format!("kari:r:{secret}\nhunter2\n")).unwrap();
+    let arguments = ["--log-level", "trace", "-c", config.to_str().unwrap()];
+    let gateway = Gateway::start_with("127.0.0.1:9", &arguments);
+    let key = "fedcba9876543210fedcba9876543210";
+    let nonce = "bm9uY2U";
+    for authorization in [
+        "",
+        "Authorization: Basic a2FyaTpzZWNyZXQ=\r\n",
+        "Authorization: Digest username=\"correct horse\", nonsense\r\n",
+        &format!(
+            "Authorization: Digest username=\"correct horse\", realm=\"r\", nonce=\"{nonce}\", uri=\"/.pollgate/{key}\", \
+             qop=auth, nc=00000001, cnonce=\"c1c1c1\", response=\"{secret}\"\r\n"
+        ),
+    ] {
+        let poll =
+            format!("POLL /.pollgate/{key} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{authorization}\r\n");
+        let answer = ask(gateway.address("public"), &poll);
+        assert!(answer.starts_with("HTTP/1.1 40"), "{answer}");
+    }
+    let log = gateway.stop().join("\n");
+    for said in ["\"denied\"", "\"malformed\"", "\"missing\""] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
+    for secret in [secret, key, nonce, "correct horse", "kari", "a2FyaTpzZWNyZXQ", "c1c1c1", "hunter2"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
     }
 }

@@ -71,6 +71,33 @@ fn what_is_not_text_is_refused_with_its_line() {
 }
 
 #[test]
+fn files_that_settings_name_must_be_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("gate.toml");
+    let there = directory.path().join("users");
+    std::fs::write(&there, "").unwrap();
+    let text = |users: &Path, map: &Path| {
+        format!(
+            "[auth]\nmode = 'digest'\nusers_file = '{}'\nmap_file = '{}'\n",
+            users.display(),
+            map.display()
+        )
+    };
+    std::fs::write(&path, text(&there, &there)).unwrap();
+    load_file(Some(&path), &[]).unwrap();
+
+    std::fs::write(&path, text(Path::new("/no/such/file"), directory.path())).unwrap();
+    let error = load_file(Some(&path), &[]).unwrap_err();
+    let problems: Vec<String> = error.problems().iter().map(ToString::to_string).collect();
+    let said = |line: usize, key: &str, file: &Path| {
+        format!("{}:{line}: auth.{key}: {} cannot be read: ", path.display(), file.display())
+    };
+    assert!(problems[0].starts_with(&said(3, "users_file", Path::new("/no/such/file"))), "{problems:?}");
+    assert!(problems[1].starts_with(&said(4, "map_file", directory.path())), "{problems:?}");
+    load_to_ask(Some(&path), [], &Overrides::default()).unwrap();
+}
+
+#[test]
 fn the_token_is_read_from_its_file_and_never_repeated() {
     let directory = tempfile::tempdir().unwrap();
     let token = directory.path().join("token");

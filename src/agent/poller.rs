@@ -148,6 +148,7 @@ impl Poller {
         if answer.head.status == 401 && self.accept_challenge(&answer) {
             answer = self.exchange(wait).await?;
         }
+        self.accept_next_nonce(&answer);
         self.read(&answer)
     }
 
@@ -208,6 +209,15 @@ impl Poller {
             self.challenge = Some((challenge, 0));
         }
         worth_it
+    }
+
+    /// A server that gives the next nonce in time saves a 401 when the old one is stale.
+    fn accept_next_nonce(&mut self, answer: &Answer) {
+        let next = answer.head.fields.values("authentication-info").find_map(digest::next_nonce);
+        if let (Some(next), Some((challenge, uses))) = (next, &mut self.challenge) {
+            challenge.nonce = next;
+            *uses = 0;
+        }
     }
 
     fn read(&mut self, answer: &Answer) -> Result<News, Failure> {

@@ -13,6 +13,7 @@ mod output;
 mod poll;
 mod registry;
 mod serve;
+mod user;
 mod version;
 
 use std::path::PathBuf;
@@ -64,6 +65,8 @@ enum Command {
     Registry(registry::RegistryArgs),
     /// Ask a running gateway whether it is alive
     Healthcheck(healthcheck::HealthcheckArgs),
+    /// Say who may poll with a password
+    User(user::UserArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
     /// Print the version
@@ -83,6 +86,7 @@ impl Cli {
             Command::DefaultConfig => default_config::run(),
             Command::Registry(args) => registry::run(&global, &args),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
+            Command::User(args) => user::run(&global, args),
             Command::Completion(args) => completion::run(&args),
             Command::Version(args) => version::run(&args),
         };
@@ -103,7 +107,7 @@ impl Global {
         config::load(self.config.as_deref(), environment(), &self.over(flags))
     }
 
-    /// The same, to know where the gateway is to be asked; without its secrets.
+    /// The same, only to know what is set, such as where the gateway is to be asked; without what its files say.
     fn load_to_ask(&self, flags: Overrides) -> Result<Config, LoadError> {
         config::load_to_ask(self.config.as_deref(), environment(), &self.over(flags))
     }

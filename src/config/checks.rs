@@ -12,6 +12,9 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners_overlap(&listeners, reader);
     upstream_is_us(config, &listeners, reader);
     body_outgrows_store(config, reader);
+    credentials_without_users(config, reader);
+    users_whom_nobody_asks(config, reader);
+    an_algorithm_twice(config, reader);
 }
 
 /// Without a token, whoever reaches the admin listener may read and remove every message.
@@ -89,6 +92,37 @@ fn body_outgrows_store(config: &Config, reader: &mut Reader<'_>) {
             "one callback must fit the store, but callback.max_body_bytes is {body} and store.max_buffered_bytes is {store}"
         );
         reader.contradiction(&["callback.max_body_bytes", "store.max_buffered_bytes"], sentence);
+    }
+}
+
+fn credentials_without_users(config: &Config, reader: &mut Reader<'_>) {
+    let mode = config.auth.mode;
+    if mode.asks_for_credentials() && config.auth.users_file.is_none() {
+        let sentence = format!("auth.mode = {:?} needs users, but auth.users_file is not set", mode.as_str());
+        reader.contradiction(&["auth.mode", "auth.users_file"], sentence);
+    }
+}
+
+/// Whoever names users believes that passwords are asked for.
+fn users_whom_nobody_asks(config: &Config, reader: &mut Reader<'_>) {
+    let auth = &config.auth;
+    for (key, file) in [("auth.users_file", &auth.users_file), ("auth.map_file", &auth.map_file)] {
+        if file.is_some() && !auth.mode.asks_for_credentials() {
+            let sentence = format!(
+                "{key} is set, but auth.mode = {:?} asks for no credentials; set it to \"digest\" or \"digest+capability\"",
+                auth.mode.as_str()
+            );
+            reader.contradiction(&[key, "auth.mode"], sentence);
+        }
+    }
+}
+
+fn an_algorithm_twice(config: &Config, reader: &mut Reader<'_>) {
+    let algorithms = &config.auth.algorithms;
+    for (index, algorithm) in algorithms.iter().enumerate() {
+        if algorithms[..index].contains(algorithm) {
+            reader.contradiction(&["auth.algorithms"], format!("{} is there twice", algorithm.name()));
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! From a path, an environment and flags to a configuration. Only this file and `token` touch the disk.
+//! From a path, an environment and flags to a configuration. Only this file, `files` and `token`
+//! touch the disk.
 
 use std::path::{Path, PathBuf};
 
 use super::problem::{LoadError, Problem, Source};
-use super::resolve::{For, resolve};
+use super::resolve::{Files, For, resolve};
 use super::value::Table;
-use super::{Config, Overrides, Token, env, file};
+use super::{Config, Overrides, Token, env, file, files};
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/pollgate/pollgate.toml";
@@ -23,11 +24,11 @@ pub fn load(
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
-    load_for(For::Gateway(Token::read), path, env, overrides)
+    load_for(For::Gateway(Files { token: Token::read, look: files::look }), path, env, overrides)
 }
 
-/// The same for who only wants to know where a gateway is to be asked: its secrets are not read, and need
-/// not be readable.
+/// The same for who only wants to know what is set, such as where a gateway is to be asked: the files that
+/// settings name are not read, and need not be there.
 pub fn load_to_ask(
     path: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,

@@ -3,7 +3,7 @@
 //! Data walks one way: [`load`] finds and reads the file; `file` turns its text into values that know
 //! their lines; `reader` lays flags over environment over file over defaults and keeps every problem
 //! it meets; `resolve` asks the reader for each setting, once, by name, and `checks` compares settings
-//! with each other. What comes out is a [`Config`], or a [`LoadError`] with *all* the problems.
+//! with each other, `files` with what is on the disk. What comes out is a [`Config`], or a [`LoadError`] with *all* the problems.
 //!
 //! The file has no serde mirror: serde stops at the first wrong type, and says nothing of the unknown
 //! keys behind it. One typed reader over the file's spanned tables reports all of them in one go, and
@@ -21,6 +21,7 @@ mod checks;
 mod duration;
 mod env;
 mod file;
+mod files;
 mod load;
 mod overrides;
 mod problem;
@@ -46,8 +47,8 @@ pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Admin, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
-    StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
+    Store, StoreKind, Upstream,
 };
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};

@@ -5,25 +5,36 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::auth::digest::Algorithm;
+use crate::auth::htdigest;
 use crate::mailbox::{BatchLimits, Limits, Overflow};
 
 use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
-    StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
+    Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, quoted, switch};
-use super::{LoadError, Overrides, Token, TokenError, address, checks, trio};
+use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio};
 
 /// For whom a configuration is read.
 #[derive(Clone, Copy)]
 pub(super) enum For {
-    /// A gateway, which reads its secrets from their files in this way.
-    Gateway(fn(&Path) -> Result<Token, TokenError>),
-    /// Somebody who only wants to know where the gateway is to be asked.
+    /// A gateway, which needs the files that settings name.
+    Gateway(Files),
+    /// Somebody who only wants to know what is set, such as where the gateway is to be asked.
     Asking,
+}
+
+/// How files are read that settings name.
+#[derive(Clone, Copy)]
+pub(super) struct Files {
+    /// Reads the operators' token.
+    pub(super) token: fn(&Path) -> Result<Token, TokenError>,
+    /// Sees whether a file can be read that is read later.
+    pub(super) look: fn(&Path) -> std::io::Result<()>,
 }
 
 /// The configuration that the layers make, or everything that is wrong with them.
@@ -37,9 +48,10 @@ pub(super) fn resolve(
     let mut reader = Reader::new(path, environment, overrides);
     let mut config = reader.root(file, config);
     checks::check(&config, &mut reader);
-    if let For::Gateway(read_token) = whom {
+    if let For::Gateway(files) = whom {
         checks::admin_is_exposed(&config, &mut reader);
-        read_secrets(&mut config.admin, read_token, &mut reader);
+        read_secrets(&mut config.admin, files.token, &mut reader);
+        files::check(&config.auth, files.look, &mut reader);
     }
     reader.finish()?;
     Ok(config)
@@ -71,6 +83,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         polling: root.section("polling", "[polling]", polling),
         limits: root.section("limits", "[limits]", limits),
         store: root.section("store", "[store]", store),
+        auth: root.section("auth", "[auth]", auth),
         admin: root.section("admin", "[admin]", admin),
         log: root.section("log", "[log]", log),
     }
@@ -202,6 +215,20 @@ fn directory(value: &Value) -> Reading<PathBuf> {
     path.ok_or_else(|| format!("must be a directory, such as \"/var/lib/pollgate\", not {value}"))
 }
 
+fn auth(section: &mut Section<'_, '_>) -> Auth {
+    let preset = Auth::default();
+    let mode = |value: &Value| choice(value, &AuthMode::ALL, AuthMode::as_str);
+    let algorithm = |value: &Value| choice(value, &Algorithm::ALL, Algorithm::name);
+    Auth {
+        mode: section.read("mode", preset.mode, mode),
+        realm: section.read("realm", preset.realm, realm),
+        algorithms: section.list_of_some("algorithms", preset.algorithms, algorithm),
+        users_file: section.read("users_file", preset.users_file, optional_path),
+        map_file: section.read("map_file", preset.map_file, optional_path),
+        nonce_life_time: section.read("nonce_life_time", preset.nonce_life_time, timeout),
+    }
+}
+
 fn admin(section: &mut Section<'_, '_>) -> Admin {
     let file = |value: &Value| match value.text() {
         Some("") => Ok(None),
@@ -226,6 +253,18 @@ fn overflow(value: &Value) -> Reading<Overflow> {
         Overflow::DropOldest => "drop-oldest",
     };
     choice(value, &[Overflow::Reject, Overflow::DropOldest], name)
+}
+
+fn realm(value: &Value) -> Reading<String> {
+    let realm = value.text().filter(|text| htdigest::is_realm(text));
+    let must = || format!("must be ASCII text without a colon, a quote or a backslash, not {value}");
+    realm.map(str::to_owned).ok_or_else(must)
+}
+
+/// The path of a file; empty if there is none.
+fn optional_path(value: &Value) -> Reading<Option<PathBuf>> {
+    let path = value.text().ok_or_else(|| format!("must be the path of a file, not {value}"))?;
+    Ok(Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty()))
 }
 
 /// One answer is built in memory as a whole, so there is an end to how many messages it carries.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Token;
+use crate::auth::digest::Algorithm;
 use crate::mailbox::{BatchLimits, LifeTimes, Limits};
 
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
@@ -24,6 +25,8 @@ pub struct Config {
     pub limits: EdgeLimits,
     /// Where messages are buffered.
     pub store: Store,
+    /// Who may poll.
+    pub auth: Auth,
     /// Who may ask at the admin listener.
     pub admin: Admin,
     /// What is logged.
@@ -253,6 +256,71 @@ impl StoreKind {
             Self::Disk => "disk",
             Self::Memory => "memory",
         }
+    }
+}
+
+/// `[auth]`: with a mode that asks for credentials there is a file of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// What a poll must bring.
+    pub mode: AuthMode,
+    /// What the credentials are for: the second column of the file of users.
+    pub realm: String,
+    /// The hash functions that may be used, in the order in which they are offered. Never empty, none twice.
+    pub algorithms: Vec<Algorithm>,
+    /// The users, in Apache's `htdigest` format.
+    pub users_file: Option<PathBuf>,
+    /// Who is which principal, where that is not the same name.
+    pub map_file: Option<PathBuf>,
+    /// How long credentials can be made with a nonce.
+    pub nonce_life_time: Duration,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            mode: AuthMode::Capability,
+            realm: "pollgate".to_owned(),
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
+            users_file: None,
+            map_file: None,
+            nonce_life_time: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What a poll must bring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// The key of the mailbox.
+    Capability,
+    /// The credentials of the user whose mailbox it is.
+    Digest,
+    /// Both.
+    DigestAndCapability,
+}
+
+impl AuthMode {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Capability, Self::Digest, Self::DigestAndCapability];
+
+    /// Its name in the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Capability => "capability",
+            Self::Digest => "digest",
+            Self::DigestAndCapability => "digest+capability",
+        }
+    }
+
+    /// Whether credentials are asked for.
+    pub fn asks_for_credentials(self) -> bool {
+        self != Self::Capability
+    }
+
+    /// Whether a mailbox is polled only by whom its key shows, or the address, to be its subscriber.
+    pub fn needs_capability(self) -> bool {
+        self != Self::Digest
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::reader::Reader;
-use super::resolve::For;
+use super::resolve::{Files, For};
 use super::value::{Table, Value};
 use super::{
     Config, DeepAck, LoadError, LogFormat, LogLevel, Overrides, SAMPLE, Token, TokenError, file, resolve,
@@ -20,7 +20,13 @@ fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<C
         Some("empty") => Err(TokenError::Empty),
         _ => Token::parse(b"s3cret"),
     };
-    resolve::resolve(path, file::parse(path, text)?, env, overrides, For::Gateway(read_token))
+    resolve::resolve(
+        path,
+        file::parse(path, text)?,
+        env,
+        overrides,
+        For::Gateway(Files { token: read_token, look: |_| Ok(()) }),
+    )
 }
 
 fn config(text: &str) -> Config {
@@ -127,6 +133,17 @@ fn nothing_set_is_the_documented_defaults() {
             cache_bytes: 67108864,
             min_free_bytes: 67108864,
         },
+        auth: Auth {
+            mode: Capability,
+            realm: "pollgate",
+            algorithms: [
+                Sha256,
+                Md5,
+            ],
+            users_file: None,
+            map_file: None,
+            nonce_life_time: 300s,
+        },
         admin: Admin {
             token_file: None,
             token: None,
@@ -228,6 +245,13 @@ fn every_key_can_be_set() {
         max_buffered_bytes = "64KiB"
         cache_bytes = 0
         min_free_bytes = "1GiB"
+        [auth]
+        mode = "digest+capability"
+        realm = "Instant Messaging"
+        algorithms = ["MD5"]
+        users_file = "/etc/pollgate/users"
+        map_file = "principals"
+        nonce_life_time = 30
         [admin]
         token_file = "token"
         [log]
@@ -309,6 +333,20 @@ fn every_key_can_be_set() {
             cache_bytes: 0,
             min_free_bytes: 1073741824,
         },
+        auth: Auth {
+            mode: DigestAndCapability,
+            realm: "Instant Messaging",
+            algorithms: [
+                Md5,
+            ],
+            users_file: Some(
+                "/etc/pollgate/users",
+            ),
+            map_file: Some(
+                "principals",
+            ),
+            nonce_life_time: 30s,
+        },
         admin: Admin {
             token_file: Some(
                 "token",
@@ -365,7 +403,7 @@ max_buffered_bytes = "much"
 [[log]]
 level = "loud"
 
-[auth]
+[nonsense]
 mode = "digest"
 "#;
     let env = [
@@ -375,7 +413,7 @@ mode = "digest"
         ("POLLGATE_FOO", "1"),
     ];
     insta::assert_snapshot!(problems(text, &env), @r#"
-    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, admin, log
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, auth, admin, log
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
@@ -398,7 +436,7 @@ mode = "digest"
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
-    p.toml:39: auth: is not a section; there are listen, upstream, callback, polling, limits, store, admin, log
+    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, limits, store, auth, admin, log
     environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
     environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
     environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
@@ -625,7 +663,7 @@ fn a_dotted_key_in_quotes_is_not_a_path() {
     assert_eq!(
         problems("'listen.admin' = '127.0.0.1:1'", &[]),
         "p.toml:1: \"listen.admin\": stands outside of the sections; \
-         there are listen, upstream, callback, polling, limits, store, admin, log"
+         there are listen, upstream, callback, polling, limits, store, auth, admin, log"
     );
 }
 
@@ -665,6 +703,55 @@ fn the_callback_url_follows_the_callback_listener() {
         let file = format!("[listen]\ncallback = \"{listener}\"\n");
         let config = resolved(&file, &[], &Overrides::default()).unwrap();
         assert_eq!(config.callback.url, url, "{listener}");
+    }
+}
+
+#[test]
+fn who_may_poll_is_without_contradiction() {
+    let users = "users_file = 'u'";
+    for (text, env, expected) in [
+        ("", "", ""),
+        ("mode = 'digest'\nusers_file = 'u'", "", ""),
+        ("mode = 'digest+capability'\nusers_file = 'u'\nmap_file = 'm'", "", ""),
+        ("mode = 'digest'", "u", ""),
+        (
+            "mode = 'digest'",
+            "",
+            "p.toml:2: auth.mode: auth.mode = \"digest\" needs users, but auth.users_file is not set",
+        ),
+        (
+            "users_file = ''\nmode = 'digest+capability'",
+            "",
+            "p.toml:3: auth.mode: auth.mode = \"digest+capability\" needs users, but auth.users_file is not set",
+        ),
+        (
+            users,
+            "",
+            "p.toml:2: auth.users_file: auth.users_file is set, but auth.mode = \"capability\" asks for no \
+             credentials; set it to \"digest\" or \"digest+capability\"",
+        ),
+        (
+            "",
+            "u",
+            "environment POLLGATE_AUTH_USERS_FILE: auth.users_file: auth.users_file is set, but auth.mode = \
+             \"capability\" asks for no credentials; set it to \"digest\" or \"digest+capability\"",
+        ),
+        ("algorithms = ['MD5', 'SHA-256', 'MD5']", "", "p.toml:2: auth.algorithms: MD5 is there twice"),
+        ("algorithms = []", "", "p.toml:2: auth.algorithms: must have at least one item"),
+        (
+            "mode = 'basic'\nusers_file = 'u'",
+            "",
+            "p.toml:2: auth.mode: must be \"capability\" or \"digest\" or \"digest+capability\", not \"basic\"",
+        ),
+        (
+            "realm = 'a:b'",
+            "",
+            "p.toml:2: auth.realm: must be ASCII text without a colon, a quote or a backslash, not \"a:b\"",
+        ),
+    ] {
+        let env = [("POLLGATE_AUTH_USERS_FILE", env)];
+        let env = if env[0].1.is_empty() { &[][..] } else { &env[..] };
+        assert_eq!(problems(&format!("[auth]\n{text}"), env), expected, "{text}");
     }
 }
 

@@ -9,10 +9,11 @@
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`callback`]: the callbacks of the upstream.
-//! - [`poll`]: polls, held and answered.
+//! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
 //!
 //! Polls and callbacks know nothing of pingora, and of each other only through the store.
 
+pub mod access;
 pub mod callback;
 mod doors;
 pub mod poll;
@@ -34,6 +35,7 @@ use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
 
+pub use access::Access;
 pub use upstream::Upstream;
 
 /// What all parts of the gateway share.
@@ -41,6 +43,8 @@ pub struct Gateway {
     config: LiveConfig,
     /// The mailboxes.
     pub store: Arc<dyn MailboxStore>,
+    /// Who may poll.
+    pub access: Access,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Told of what is lost.
@@ -74,11 +78,12 @@ impl Gateway {
     pub fn new(
         config: LiveConfig,
         store: Arc<dyn MailboxStore>,
+        access: Access,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
         let drops = Arc::new(Drops::new(metrics.clone()));
-        Self { config, store, metrics, drops, upstream: Upstream::default(), stop }
+        Self { config, store, access, metrics, drops, upstream: Upstream::default(), stop }
     }
 
     /// The running configuration, as of now.

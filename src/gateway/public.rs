@@ -6,7 +6,7 @@
 //! A connection's task is as large as the largest thing it may ever wait for. Most of them hold a poll, so
 //! all that is larger or rare has a box of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
@@ -111,9 +112,11 @@ impl Public {
         async move {
             let Some(line) = &mut line else { return };
             let _connected = self.gateway.metrics.connected();
-            while let Some((request, reply)) = self.next_poll(line).await {
+            while let Some((request, visitor, reply)) = self.next_poll(line).await {
                 let Some(client) = line.client() else { return };
-                let Some(answer) = poll::answer(&self.gateway, &request, client).await else { return };
+                let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
+                let Some(answer) = answer else { return };
+                let answer = answer.map(|response| self.gateway.access.sign(&visitor, response));
                 if !self.write_answer(answer, reply, line).await {
                     return;
                 }
@@ -121,9 +124,9 @@ impl Public {
         }
     }
 
-    /// The next poll, and how it wants its answer. What is not a poll is passed on meanwhile, and what is
+    /// The next poll, who sends it, and how it wants its answer. What is not a poll is passed on meanwhile, and what is
     /// not understood is answered. None if there is no next.
-    async fn next_poll(&self, line: &mut Line) -> Option<(PollRequest, Reply)> {
+    async fn next_poll(&self, line: &mut Line) -> Option<(PollRequest, Visitor, Reply)> {
         loop {
             let connection = line.connection.as_mut()?;
             let head = match self.next_head(connection, &line.stop).await {
@@ -143,8 +146,8 @@ impl Public {
                     Box::pin(self.refuse(line.connection.take()?, reply.version, answer)).await;
                     return None;
                 }
-                match poll::read(&head, line.peer.ip().to_canonical()) {
-                    Ok(request) => return Some((request, reply)),
+                match self.read_poll(&head, line.peer.ip().to_canonical()) {
+                    Ok((request, visitor)) => return Some((request, visitor, reply)),
                     Err(response) => {
                         let answer = poll::Answer::refused(&self.gateway, response);
                         if !Box::pin(self.write_answer(answer, reply, line)).await {
@@ -160,6 +163,18 @@ impl Public {
             let passed = self.pass(line.connection.take()?, head, line.peer, line.own_connection);
             line.connection = Box::pin(passed).await;
         }
+    }
+
+    /// What a poll asks for, and who asks. Who it is comes first: nothing is said to whom is not let in.
+    fn read_poll(&self, head: &RequestHead, client: IpAddr) -> Result<(PollRequest, Visitor), Response> {
+        // What is not supported is refused to all alike.
+        let visitor = match self.gateway.config().polling.poll_support {
+            true => self.gateway.access.admit(head, client, &self.gateway.metrics)?,
+            false => Visitor::default(),
+        };
+        let request =
+            poll::read(head, client).map_err(|answer| self.gateway.access.sign(&visitor, answer))?;
+        Ok((request, visitor))
     }
 
     /// The next request's head; none if there is none, or none is wanted any more.

@@ -1,7 +1,10 @@
 //! The names of things: which mailbox, which message, and the two secrets that lead to a mailbox.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+
+use subtle::ConstantTimeEq;
 
 /// Which mailbox, inside the gateway and towards its operators. Never shown to a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +56,9 @@ macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// `Display` writes it in full, for the wire; `Debug` hides it, for everything else.
-        #[derive(Clone, Copy, PartialEq, Eq, Hash)]
+        /// `Display` writes it in full, for the wire; `Debug` hides it, for everything else. To compare two takes
+        /// the same time wherever they differ.
+        #[derive(Clone, Copy, Eq)]
         pub struct $name([u8; 16]);
 
         impl $name {
@@ -66,6 +70,18 @@ macro_rules! secret {
             /// The bits, for whoever keeps it.
             pub const fn bits(self) -> u128 {
                 u128::from_be_bytes(self.0)
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.ct_eq(&other.0).into()
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.0.hash(state);
             }
         }
 
@@ -110,6 +126,15 @@ mod tests {
         let key = PollKey::from_random(0x0123_4567_89ab_cdef_0011_2233_4455_6677);
         assert_eq!(key.to_string(), "0123456789abcdef0011223344556677");
         assert_eq!(key.to_string().parse(), Ok(key));
+    }
+
+    #[test]
+    fn a_secret_is_equal_to_itself_alone() {
+        let key = PollKey::from_random(1 << 64);
+        assert_eq!(key, PollKey::from_random(1 << 64));
+        for bit in 0..128 {
+            assert_ne!(key, PollKey::from_random(1 << 64 ^ 1 << bit), "{bit}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::mailbox::{
     Batch, BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, MailboxTotals, Offered,
-    Outcome, Timestamp,
+    Outcome, PollKey, Timestamp,
 };
 use index::Index;
 
@@ -269,6 +269,17 @@ impl<J: Journal> Engine<J> {
         state.lease_ends = lease_ends;
         // A shorter lease must be seen in time; a longer one is seen when the old deadline comes.
         self.look_by(mailbox, &mut state, lease_ends);
+        Ok(self.record(&slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
+    }
+
+    pub(super) fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<Receipt, Gone> {
+        let slot = self.slot(mailbox)?;
+        self.index.write().unwrap_or_else(PoisonError::into_inner).rotate_key(&slot, new)?;
+        let mut state = slot.lock();
+        if state.ended {
+            return Err(Gone);
+        }
+        state.dismiss();
         Ok(self.record(&slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
     }
 

@@ -7,10 +7,12 @@ use async_trait::async_trait;
 use super::engine::{self, Engine, Journal, Receipt, Step};
 use super::{
     Bell, Caps, CreateError, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore, NewMailbox,
-    OfferError, PeekedDrop, PeekedMessage, Replay, ReplayError, StoreStatus, StoreTotals, Taken, Turn,
+    OfferError, PeekedDrop, PeekedMessage, Replay, ReplayError, RotateError, StoreStatus, StoreTotals, Taken,
+    Turn,
 };
 use crate::mailbox::{
-    BatchLimits, Buffered, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered, Outcome, Timestamp,
+    BatchLimits, Buffered, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
+    Timestamp,
 };
 
 /// Keeps mailboxes while the process lives.
@@ -74,6 +76,11 @@ impl MailboxStore for MemoryStore {
         lease_ends: Timestamp,
     ) -> Result<(), Gone> {
         self.0.grant(mailbox, subscription_id, lease_ends).map(Receipt::ignore)
+    }
+
+    async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError> {
+        self.0.rotate_key(mailbox, new)?.ignore();
+        Ok(())
     }
 
     async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {

@@ -109,6 +109,18 @@ pub enum CreateError {
 #[error("no such mailbox")]
 pub struct Gone;
 
+/// Why a poll key was not replaced for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RotateError {
+    /// The mailbox has ended.
+    #[error(transparent)]
+    Gone(#[from] Gone),
+    /// The new key counts, but the store cannot keep it at this moment: after a restart the old one might count
+    /// again.
+    #[error("the store is unavailable")]
+    Unavailable,
+}
+
 /// Why a message was not even offered to its mailbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfferError {
@@ -181,6 +193,10 @@ pub trait MailboxStore: Send + Sync + 'static {
         subscription_id: Option<&str>,
         lease_ends: Timestamp,
     ) -> Result<(), Gone>;
+
+    /// From now on the mailbox is found by this poll key alone. A poll that is held there loses its turn; one that
+    /// had found the mailbox by the old key at this very moment may still be answered.
+    async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError>;
 
     /// Ends a mailbox; what is left in it is dropped as abandoned.
     async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;

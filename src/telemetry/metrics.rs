@@ -71,6 +71,50 @@ impl PollResult {
     }
 }
 
+/// What became of the credentials of a poll, where they are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthResult {
+    /// They prove who it is.
+    Accepted,
+    /// There are none.
+    Missing,
+    /// There is no such user, or that is not the password.
+    Denied,
+    /// They are right, but the nonce is too old.
+    Stale,
+    /// They are right, but were used before.
+    Replayed,
+    /// They are not understood.
+    Malformed,
+    /// They were accepted, but the mailbox is somebody else's.
+    Forbidden,
+}
+
+impl AuthResult {
+    const ALL: [AuthResult; 7] = [
+        AuthResult::Accepted,
+        AuthResult::Missing,
+        AuthResult::Denied,
+        AuthResult::Stale,
+        AuthResult::Replayed,
+        AuthResult::Malformed,
+        AuthResult::Forbidden,
+    ];
+
+    /// The word in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            AuthResult::Accepted => "accepted",
+            AuthResult::Missing => "missing",
+            AuthResult::Denied => "denied",
+            AuthResult::Stale => "stale",
+            AuthResult::Replayed => "replayed",
+            AuthResult::Malformed => "malformed",
+            AuthResult::Forbidden => "forbidden",
+        }
+    }
+}
+
 /// What went wrong with the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpstreamError {
@@ -112,6 +156,7 @@ pub struct Metrics {
     polls: ByWord,
     poll_hold: Histogram,
     held_polls: IntGauge,
+    auth: ByWord,
     connections: IntGauge,
     connections_refused: ByWord,
     requests_refused: IntCounterVec,
@@ -170,6 +215,12 @@ impl Metrics {
             )?,
             poll_hold: add.histogram("poll_hold_seconds", "Time for which polls were held.", HOLDS)?,
             held_polls: add.gauge("held_polls", "Polls held at this moment.")?,
+            auth: add.by_word(
+                "auth_total",
+                "Polls whose credentials were looked at, by result.",
+                "result",
+                AuthResult::ALL.map(AuthResult::name),
+            )?,
             connections: add.gauge("connections", "Connections of clients at this moment.")?,
             connections_refused: add.by_word(
                 "connections_refused_total",
@@ -283,6 +334,11 @@ impl Metrics {
     /// A poll ended.
     pub fn poll_ended(&self, result: PollResult) {
         self.polls.add(result.name(), 1);
+    }
+
+    /// The credentials of a poll were looked at.
+    pub fn authenticated(&self, result: AuthResult) {
+        self.auth.add(result.name(), 1);
     }
 
     /// The store wrote something.

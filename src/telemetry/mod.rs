@@ -8,4 +8,4 @@ mod metrics;
 mod store;
 
 pub use drops::Drops;
-pub use metrics::{Metrics, PollResult, UpstreamError};
+pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};

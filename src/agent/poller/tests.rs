@@ -224,6 +224,32 @@ async fn a_challenge_is_answered_once_and_again_when_its_nonce_is_stale() {
 
 /// The gateway raises a short wait to its own minimum: that it is silent for longer than was asked is no sign
 /// that it is gone.
+#[tokio::test]
+async fn the_next_nonce_is_used_from_then_on() {
+    let (script, target) = Script::new().await;
+    let field = "WWW-Authenticate: Digest realm=\"r\", nonce=\"1\", qop=\"auth\"\r\n";
+    let next = "HTTP/1.1 204 No Content\r\nAuthentication-Info: nextnonce=\"2\"\r\n\r\n";
+    let requests = script.play(&[
+        Some(&answer("401 Unauthorized", field, "")),
+        Some(NOTHING),
+        Some(next),
+        Some(NOTHING),
+    ]);
+    let credentials = Credentials { user: "kari".into(), password: "secret".into() };
+    let mut poller = Poller::new(target, Some(credentials));
+    for _ in 0..3 {
+        poll(&mut poller).await.0.unwrap();
+    }
+    let requests = requests.lock().unwrap();
+    for (request, used) in [
+        (1, ["nonce=\"1\"", "nc=00000001"]),
+        (2, ["nonce=\"1\"", "nc=00000002"]),
+        (3, ["nonce=\"2\"", "nc=00000001"]),
+    ] {
+        assert!(used.iter().all(|part| requests[request].contains(part)), "{}", requests[request]);
+    }
+}
+
 #[test]
 fn a_hold_may_be_longer_than_was_asked() {
     for (wait, seconds) in [(0, 15), (1, 615), (300, 615), (600, 615), (3600, 3615)] {

@@ -15,11 +15,12 @@ use super::forms::{self, Handed};
 use super::{Form, PollRequest, Subscriptions, Target};
 use crate::clock;
 use crate::gateway::Gateway;
+use crate::gateway::access::Visitor;
 use crate::gateway::doors::{Bounds, Guest, Seat};
 use crate::http1::{Connection, Response, Waited};
 use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
 use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
-use crate::telemetry::PollResult;
+use crate::telemetry::{AuthResult, PollResult};
 
 /// What a poll is answered.
 pub enum Answer {
@@ -46,6 +47,14 @@ impl Receipt {
 }
 
 impl Answer {
+    /// The same with its response changed.
+    pub fn map(self, change: impl FnOnce(Response) -> Response) -> Self {
+        match self {
+            Answer::Whole(response, receipt) => Answer::Whole(change(response), receipt),
+            Answer::Stream(response, events) => Answer::Stream(change(response), events),
+        }
+    }
+
     /// The answer to what was not understood as a poll.
     pub fn refused(gateway: &Gateway, response: Response) -> Self {
         let result = if response.status == 404 { PollResult::Unknown } else { PollResult::Refused };
@@ -68,9 +77,10 @@ pub struct Client<'a, S> {
 pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     gateway: &Arc<Gateway>,
     request: &PollRequest,
+    visitor: &Visitor,
     client: Client<'_, S>,
 ) -> Option<Answer> {
-    let (result, answer) = match begin(gateway, request, client.guest).await {
+    let (result, answer) = match begin(gateway, request, visitor, client.guest).await {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
         Ok(poll) if request.form == Form::Events => {
             // The stream ends the poll, and counts it.
@@ -143,6 +153,7 @@ pub struct News {
 async fn begin(
     gateway: &Arc<Gateway>,
     request: &PollRequest,
+    visitor: &Visitor,
     guest: &Guest,
 ) -> Result<Poll, (PollResult, Response)> {
     let config = gateway.config();
@@ -167,7 +178,7 @@ async fn begin(
     drop(config);
     let bell = Bell::default();
     let mut turns = Vec::new();
-    for found in resolve(gateway, &request.target).await {
+    for found in resolve(gateway, &request.target, visitor).await {
         let Ok((turn, acknowledged)) = gateway.store.begin_poll(found.id, request.last_event_id, &bell).await
         else {
             continue;
@@ -200,24 +211,35 @@ const RETRY_AFTER: u64 = 10;
 /// After how many seconds a poll may come again for messages that could not be read.
 const RETRY_SOON: u64 = 1;
 
-async fn resolve(gateway: &Gateway, target: &Target) -> Vec<store::Found> {
-    match target {
-        Target::Key(key) => gateway.store.find(Lookup::PollKey(*key)).await,
-        Target::Subscriptions(wanted) => {
-            let Subscriptions { node, ids, client } = &**wanted;
-            let mut mailboxes: Vec<store::Found> = Vec::new();
-            for id in ids {
-                for found in gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await {
-                    // Ids can be guessed: without a key, only who subscribed may poll.
-                    let own = found.subscription.subscriber == Some(*client);
-                    if own && mailboxes.iter().all(|other| other.id != found.id) {
-                        mailboxes.push(found);
-                    }
-                }
+/// The mailboxes that are meant, as far as the visitor may poll them.
+async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<store::Found> {
+    let mut mailboxes: Vec<store::Found> = Vec::new();
+    let mut somebody_elses = None;
+    let mut add = |found: Vec<store::Found>| {
+        for found in found {
+            if !gateway.access.is_owner(visitor, &found) {
+                somebody_elses = Some(found.id);
             }
-            mailboxes
+            let known = mailboxes.iter().any(|other| other.id == found.id);
+            if !known && gateway.access.allows(visitor, target, &found) {
+                mailboxes.push(found);
+            }
+        }
+    };
+    match target {
+        Target::Key(key) => add(gateway.store.find(Lookup::PollKey(*key)).await),
+        Target::Subscriptions(wanted) => {
+            let Subscriptions { node, ids, .. } = &**wanted;
+            for id in ids {
+                add(gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await);
+            }
         }
     }
+    if let Some(mailbox) = somebody_elses.filter(|_| mailboxes.is_empty()) {
+        gateway.metrics.authenticated(AuthResult::Forbidden);
+        tracing::info!(%mailbox, result = AuthResult::Forbidden.name(), "poll refused: it is another principal's");
+    }
+    mailboxes
 }
 
 fn unknown(target: &Target) -> Response {

@@ -1,9 +1,9 @@
 //! Finding mailboxes.
 
 use super::Ground;
-use super::ground::{new_mailbox, poll_key, token};
+use super::ground::{new_mailbox, poll_key, token, was_rung};
 use crate::mailbox::Subscription;
-use crate::store::{Gone, Lookup, NewMailbox};
+use crate::store::{Gone, Lookup, NewMailbox, RotateError, Taken};
 
 pub(crate) async fn by_token_and_poll_key(ground: Ground) {
     let (first, second) = (ground.mailbox().await, ground.mailbox().await);
@@ -53,6 +53,28 @@ pub(crate) async fn a_new_id_takes_the_place_of_the_old_one(ground: Ground) {
     for id in ["7", "8", "9"] {
         assert_eq!(ground.find(by(id)).await, [], "{id}");
     }
+}
+
+pub(crate) async fn a_new_poll_key_takes_the_place_of_the_old_one(ground: Ground) {
+    let (mailbox, other) = (ground.mailbox().await, ground.mailbox().await);
+    ground.offer(mailbox, "1").await;
+    let (turn, bell) = ground.begin(mailbox, None).await;
+    for (new, older) in [(7, 1), (8, 7)] {
+        ground.store.rotate_key(mailbox, poll_key(new)).await.unwrap();
+        assert_eq!(ground.find(Lookup::PollKey(poll_key(new))).await, [mailbox]);
+        assert_eq!(ground.find(Lookup::PollKey(poll_key(older))).await, []);
+    }
+    assert_eq!(ground.find(Lookup::PollKey(poll_key(2))).await, [other]);
+    assert_eq!(ground.find(Lookup::Token(token(1))).await, [mailbox]);
+    // Whoever polls with the old key gets nothing more.
+    assert!(was_rung(&bell).await);
+    assert!(matches!(ground.take(mailbox, turn).await, Taken::Superseded));
+    assert_eq!(ground.polled(mailbox, None).await, ["1"]);
+
+    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    assert_eq!(ground.find(Lookup::PollKey(poll_key(8))).await, []);
+    assert_eq!(ground.store.rotate_key(mailbox, poll_key(9)).await, Err(RotateError::Gone(Gone)));
+    assert_eq!(ground.find(Lookup::PollKey(poll_key(9))).await, []);
 }
 
 pub(crate) async fn by_principal(ground: Ground) {

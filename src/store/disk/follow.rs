@@ -137,7 +137,7 @@ pub(super) fn state_put(mailbox: u64, snapshot: Snapshot, clock: StoreClock) -> 
 fn mailbox_row(slot: &Slot<Place>, state: &SlotState<Place>) -> MailboxRow {
     MailboxRow {
         token: slot.token,
-        poll_key: slot.poll_key,
+        poll_key: state.poll_key,
         created: slot.created,
         lease_ends: state.lease_ends,
         ended: state.ended,

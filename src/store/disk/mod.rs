@@ -47,11 +47,12 @@ use tokio::task::spawn_blocking;
 use super::engine::{self, Engine, Waiting};
 use super::{
     Bell, CreateError, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore, NewMailbox,
-    OfferError, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError, StoreStatus, StoreTotals, Taken,
-    Turn,
+    OfferError, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError, RotateError, StoreStatus,
+    StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
-    BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, Message, Offered, Outcome, Timestamp,
+    BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
+    Timestamp,
 };
 use file::DatabaseFile;
 use follow::{Body, Follower};
@@ -105,6 +106,11 @@ impl MailboxStore for DiskStore {
         // What the upstream granted is so, whether it can be written now or later.
         let _ = receipt.kept().await;
         Ok(())
+    }
+
+    async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError> {
+        let receipt = self.engine.rotate_key(mailbox, new)?;
+        receipt.kept().await.map_err(|_| RotateError::Unavailable)
     }
 
     async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {

@@ -8,6 +8,10 @@ use crate::mailbox::{CallbackToken, MailboxId, PollKey};
 use crate::store::{Found, Gone, Lookup, principal_key};
 
 /// For keys that the gateway draws itself: nobody can choose them so that they collide.
+///
+/// To look a secret up tells nobody how near a guess was: where it is looked for follows from a hash with a key
+/// that only this process has, so a guess that shares bits with a secret is no nearer to it than any other, and
+/// what is found there is compared in constant time. What is left to guess is 128 random bits at once.
 type FastHash = foldhash::fast::RandomState;
 
 /// Every mailbox, and the names of the live ones.
@@ -57,7 +61,8 @@ impl<C: Clone> Index<C> {
 
     pub(super) fn insert(&mut self, slot: Arc<Slot<C>>) {
         self.tokens.insert(slot.token, slot.clone());
-        self.poll_keys.insert(slot.poll_key, slot.clone());
+        let poll_key = slot.lock().poll_key;
+        self.poll_keys.insert(poll_key, slot.clone());
         if let Some(principal) = &slot.subscription.principal {
             self.principals.entry(principal_key(principal).into()).or_default().push(slot.id);
         }
@@ -77,13 +82,25 @@ impl<C: Clone> Index<C> {
         Ok(())
     }
 
+    /// Lets the mailbox be found by a new poll key, and by no older one.
+    pub(super) fn rotate_key(&mut self, slot: &Arc<Slot<C>>, new: PollKey) -> Result<(), Gone> {
+        if !self.tokens.contains_key(&slot.token) {
+            return Err(Gone);
+        }
+        let older = std::mem::replace(&mut slot.lock().poll_key, new);
+        self.poll_keys.remove(&older);
+        self.poll_keys.insert(new, slot.clone());
+        Ok(())
+    }
+
     /// The mailbox is found no more; it stays until it is [removed](Self::remove).
     pub(super) fn unlist(&mut self, slot: &Slot<C>) {
         if self.tokens.remove(&slot.token).is_none() {
             return;
         }
-        self.poll_keys.remove(&slot.poll_key);
-        if let Some(id) = &slot.lock().subscription_id {
+        let state = slot.lock();
+        self.poll_keys.remove(&state.poll_key);
+        if let Some(id) = &state.subscription_id {
             remove_from(&mut self.subscription_ids, id, slot.id);
         }
         if let Some(principal) = &slot.subscription.principal {

@@ -17,7 +17,6 @@ use crate::store::{Bell, NewMailbox, Turn};
 pub(in crate::store) struct Slot<C> {
     pub(in crate::store) id: MailboxId,
     pub(in crate::store) token: CallbackToken,
-    pub(in crate::store) poll_key: PollKey,
     pub(in crate::store) created: Timestamp,
     pub(in crate::store) subscription: Arc<Subscription>,
     state: Mutex<SlotState<C>>,
@@ -26,6 +25,7 @@ pub(in crate::store) struct Slot<C> {
 #[derive(Debug)]
 pub(in crate::store) struct SlotState<C> {
     pub(in crate::store) mailbox: Mailbox<C>,
+    pub(in crate::store) poll_key: PollKey,
     pub(in crate::store) subscription_id: Option<Box<str>>,
     pub(in crate::store) lease_ends: Timestamp,
     pub(in crate::store) ended: bool,
@@ -72,11 +72,11 @@ impl<C: Clone> Slot<C> {
         Self {
             id,
             token,
-            poll_key,
             created,
             subscription,
             state: Mutex::new(SlotState {
                 mailbox,
+                poll_key,
                 subscription_id: lease.subscription_id,
                 lease_ends: lease.ends,
                 ended: lease.ended,
@@ -145,6 +145,14 @@ impl<C: Clone> SlotState<C> {
             self.hold(false);
             self.bell = None;
         }
+    }
+
+    /// The poll that has the turn loses it to nobody.
+    pub(super) fn dismiss(&mut self) {
+        self.hold(false);
+        self.turn += 1;
+        self.ring();
+        self.bell = None;
     }
 
     pub(in crate::store) fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {

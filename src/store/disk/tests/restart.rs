@@ -303,6 +303,17 @@ async fn a_mailbox_is_found_by_all_its_names() {
 }
 
 #[tokio::test]
+async fn a_poll_key_that_was_replaced_does_not_come_back() {
+    let mut machine = Machine::start();
+    let mailbox = machine.mailbox(1).await;
+    let (old, new) = (new_mailbox(1, after(1)).poll_key, new_mailbox(2, after(1)).poll_key);
+    machine.store().rotate_key(mailbox, new).await.unwrap();
+    machine.restart().await;
+    assert!(machine.store().find(Lookup::PollKey(old)).await.is_empty());
+    assert_eq!(machine.store().find(Lookup::PollKey(new)).await[0].id, mailbox);
+}
+
+#[tokio::test]
 async fn what_was_dropped_survives_with_reason_and_timer() {
     let mut machine = Machine::start();
     machine.limits.messages = Bound::AtMost(2);

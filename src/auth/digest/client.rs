@@ -1,11 +1,10 @@
-//! Digest access authentication (RFC 7616, and RFC 2617 for servers of its time).
-//!
-//! The client's side: a challenge in, an `Authorization` out. `qop=auth` with MD5 or SHA-256; of several
-//! challenges the strongest is answered. What it refuses to do: `auth-int`, `-sess`, `userhash`.
+//! The client's side: a challenge in, an `Authorization` out. Of several challenges the strongest is
+//! answered.
 
 use std::fmt;
 
-use sha2::Digest;
+use super::fields::{next_element, quoted, skip_space, split_token, split_value};
+use super::{Algorithm, Use, secret};
 
 /// A user and a password. `Debug` hides the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -19,36 +18,6 @@ pub struct Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({:?}, …)", self.user)
-    }
-}
-
-/// The hash function; the later, the stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Algorithm {
-    /// `MD5`, which is also meant where none is named.
-    Md5,
-    /// `SHA-256`.
-    Sha256,
-}
-
-impl Algorithm {
-    fn parse(name: &str) -> Option<Self> {
-        [Algorithm::Md5, Algorithm::Sha256].into_iter().find(|a| a.name().eq_ignore_ascii_case(name))
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Algorithm::Md5 => "MD5",
-            Algorithm::Sha256 => "SHA-256",
-        }
-    }
-
-    fn hash(self, text: &str) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match self {
-            Algorithm::Md5 => hex(&md5::Md5::digest(text)),
-            Algorithm::Sha256 => hex(&sha2::Sha256::digest(text)),
-        }
     }
 }
 
@@ -121,7 +90,8 @@ impl Challenge {
 
     /// The value of `Authorization` (RFC 7616 §3.4).
     pub fn authorization(&self, credentials: &Credentials, request: Request<'_>) -> String {
-        let response = self.response(credentials, request);
+        let nc = format!("{:08x}", request.count);
+        let response = self.response(credentials, request, &nc);
         let mut value = format!(
             "Digest username={}, realm={}, nonce={}, uri={}, algorithm={}, response=\"{response}\"",
             quoted(&credentials.user),
@@ -131,11 +101,7 @@ impl Challenge {
             self.algorithm.name(),
         );
         if self.qop_auth {
-            value.push_str(&format!(
-                ", qop=auth, nc={:08x}, cnonce={}",
-                request.count,
-                quoted(request.cnonce)
-            ));
+            value.push_str(&format!(", qop=auth, nc={nc}, cnonce={}", quoted(request.cnonce)));
         }
         if let Some(opaque) = &self.opaque {
             value.push_str(&format!(", opaque={}", quoted(opaque)));
@@ -144,66 +110,65 @@ impl Challenge {
     }
 
     /// The proof that the password is known (RFC 7616 §3.4.1).
-    fn response(&self, credentials: &Credentials, request: Request<'_>) -> String {
-        let hash = |text: String| self.algorithm.hash(&text);
-        let who = hash(format!("{}:{}:{}", credentials.user, self.realm, credentials.password));
-        let what = hash(format!("{}:{}", request.method, request.uri));
+    fn response(&self, credentials: &Credentials, request: Request<'_>, nc: &str) -> String {
+        let secret = secret(self.algorithm, &credentials.user, &self.realm, &credentials.password);
         if self.qop_auth {
-            hash(format!("{who}:{}:{:08x}:{}:auth:{what}", self.nonce, request.count, request.cnonce))
+            let this = Use { nonce: &self.nonce, nc, cnonce: request.cnonce };
+            this.proof(self.algorithm, &secret, request.method, request.uri)
         } else {
-            hash(format!("{who}:{}:{what}", self.nonce))
+            let what = self.algorithm.hash([request.method, request.uri]);
+            self.algorithm.hash([&secret, &self.nonce, &what])
         }
     }
 }
 
-fn quoted(text: &str) -> String {
-    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+/// The nonce that a server asks to be used from now on (`Authentication-Info`, RFC 7616 §3.5).
+pub fn next_nonce(field: &[u8]) -> Option<String> {
+    let parameters = parameters(std::str::from_utf8(field).ok()?);
+    parameters.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("nextnonce")).map(|(_, nonce)| nonce)
 }
 
 /// The challenges of one field: scheme and parameters of each (RFC 9110 §11.6.1). Reading ends where the
 /// grammar does.
 fn challenges(field: &str) -> Vec<(String, Vec<(String, String)>)> {
     let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
-    let mut rest = field.trim_start_matches([' ', '\t', ',']);
-    while !rest.is_empty() {
-        let (word, after) = split_token(rest);
-        if word.is_empty() {
-            break;
-        }
-        let value = after.trim_start();
-        if let Some(value) = value.strip_prefix('=') {
-            let Some((value, after)) = split_value(value.trim_start()) else { break };
-            let Some((_, parameters)) = found.last_mut() else { break };
-            parameters.push((word.to_owned(), value));
-            rest = after.trim_start_matches([' ', '\t', ',']);
-        } else {
-            found.push((word.to_owned(), Vec::new()));
-            rest = value.trim_start_matches([' ', '\t', ',']);
+    for (word, value) in Words(next_element(field)) {
+        match (value, found.last_mut()) {
+            (None, _) => found.push((word, Vec::new())),
+            (Some(value), Some((_, parameters))) => parameters.push((word, value)),
+            (Some(_), None) => break,
         }
     }
     found
 }
 
-fn split_token(text: &str) -> (&str, &str) {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    text.split_at(text.find(|c| !is_token(c)).unwrap_or(text.len()))
+/// The parameters of a field that has no scheme.
+fn parameters(field: &str) -> Vec<(String, String)> {
+    Words(next_element(field)).map_while(|(name, value)| Some((name, value?))).collect()
 }
 
-fn split_value(text: &str) -> Option<(String, &str)> {
-    let Some(inner) = text.strip_prefix('"') else {
-        let (token, rest) = split_token(text);
-        return Some((token.to_owned(), rest));
-    };
-    let mut value = String::new();
-    let mut characters = inner.char_indices();
-    while let Some((at, character)) = characters.next() {
-        match character {
-            '"' => return Some((value, &inner[at + 1..])),
-            '\\' => value.push(characters.next()?.1),
-            other => value.push(other),
+/// Words, and what each is set to, if it is.
+struct Words<'a>(&'a str);
+
+impl Iterator for Words<'_> {
+    type Item = (String, Option<String>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (word, after) = split_token(self.0);
+        if word.is_empty() {
+            return None;
         }
+        let after = skip_space(after);
+        let (value, rest) = match after.strip_prefix('=') {
+            Some(value) => {
+                let (value, rest) = split_value(skip_space(value))?;
+                (Some(value.text()), rest)
+            }
+            None => (None, after),
+        };
+        self.0 = next_element(rest);
+        Some((word.to_owned(), value))
     }
-    None
 }
 
 #[cfg(test)]
@@ -281,6 +246,19 @@ mod tests {
         let request = Request { method: "GET", uri: "/", cnonce: "", count: 1 };
         let value = challenge.authorization(&credentials("p"), request);
         assert!(value.contains(r#"realm="a \"b\", c=d", nonce="\\""#), "{value}");
+    }
+
+    #[test]
+    fn a_server_may_name_the_next_nonce() {
+        for (field, nonce) in [
+            ("qop=auth, rspauth=\"1\", cnonce=\"c\", nc=00000001, nextnonce=\"n\\\"1\"", Some("n\"1")),
+            ("NextNonce=abc", Some("abc")),
+            ("qop=auth", None),
+            ("nextnonce=\"open", None),
+            ("", None),
+        ] {
+            assert_eq!(next_nonce(field.as_bytes()).as_deref(), nonce, "{field}");
+        }
     }
 
     #[test]
