@@ -84,7 +84,7 @@ impl Access {
             // Whoever knows the key has the capability.
             Target::Key(_) => true,
             // Ids can be guessed: without a key, only who subscribed may poll.
-            Target::Subscriptions { client, .. } => subscription.subscriber == Some(*client),
+            Target::Subscriptions(wanted) => subscription.subscriber == Some(wanted.client),
         };
         (capable || !self.needs_capability) && self.is_owner(visitor, found)
     }

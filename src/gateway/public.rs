@@ -17,17 +17,18 @@ use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
-use super::doors::{Bounds, Doors, Full};
+use super::doors::{Bounds, Doors, Full, Guest};
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
 use super::{Gateway, poll, serve_limits, subscribe};
 use crate::clock;
 use crate::http1::{
-    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, Reply, RequestHead, Response,
-    ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
+    Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 
@@ -39,6 +40,26 @@ const RETRY_AFTER: u64 = 10;
 
 /// How many idle connections to the upstream are kept.
 const UPSTREAM_POOL: usize = 1024;
+
+/// A client's connection, and what belongs to it.
+struct Line {
+    /// None once it has ended.
+    connection: Option<Connection<TcpStream>>,
+    peer: SocketAddr,
+    /// Its share of the gateway.
+    guest: Guest,
+    /// Set when the gateway stops.
+    stop: CancellationToken,
+    /// The number of its connection to the upstream, if it shares none with others.
+    own_connection: Option<u64>,
+}
+
+impl Line {
+    fn client(&mut self) -> Option<poll::Client<'_, TcpStream>> {
+        let Self { connection, guest, stop, .. } = self;
+        Some(poll::Client { connection: connection.as_mut()?, stop, guest })
+    }
+}
 
 /// Serves clients.
 pub struct Public {
@@ -72,80 +93,75 @@ impl Public {
     }
 
     /// Serves one connection until either side is done with it.
-    pub async fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let guest = match self.doors.enter(peer.ip(), bounds(&self.gateway)) {
-            Ok(guest) => guest,
-            Err(full) => return self.turn_away(&stream, full),
+    pub fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
+        // Not within the future, which would have a place for what it was given beside what it makes of it.
+        let mut line = match self.doors.enter(peer.ip(), bounds(&self.gateway)) {
+            Ok(guest) => Some(Line {
+                connection: Some(Connection::new(stream)),
+                peer,
+                guest,
+                // Of its own: to wait for the one that all share, each would queue at its lock.
+                stop: self.gateway.stop.child_token(),
+                own_connection: None,
+            }),
+            Err(full) => {
+                self.turn_away(&stream, full);
+                None
+            }
         };
-        let metrics = self.gateway.metrics.clone();
-        let _connected = metrics.connected();
-        let mut connection = Connection::new(stream);
-        // A token of its own: to wait for the one that all share, each would queue at its lock.
-        let stop = self.gateway.stop.child_token();
-        let mut own_connection = None;
-        loop {
-            let ServeLimits { head, times, .. } = limits(&self.gateway);
-            let next = connection.read_request_head(head, times.idle, times.head);
-            let head = match stop.run_until_cancelled(next).await.unwrap_or(Ok(None)) {
-                Ok(None) => return,
-                Ok(Some(head)) => head,
-                Err(error) => {
-                    if let Some(answer) = answer_to_bad_head(&error) {
-                        Box::pin(self.refuse(connection, Version::Http11, answer)).await;
-                    }
+        async move {
+            let Some(line) = &mut line else { return };
+            let _connected = self.gateway.metrics.connected();
+            while let Some((request, visitor, reply)) = self.next_poll(line).await {
+                let Some(client) = line.client() else { return };
+                let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
+                let Some(answer) = answer else { return };
+                let answer = answer.map(|response| self.gateway.access.sign(&visitor, response));
+                if !self.write_answer(answer, reply, line).await {
                     return;
                 }
-            };
-            if !poll::is_poll(&head) {
-                if own_connection.is_none() && needs_own_connection(&head) {
-                    own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
-                }
-                match Box::pin(self.pass(connection, head, peer, own_connection)).await {
-                    Some(kept) => connection = kept,
-                    None => return,
-                }
-                continue;
             }
-            let mut reply = Reply::to(&head);
-            if head.framing != Framing::Empty
-                && let Err(answer) = Box::pin(read_body(&mut connection, &head, limits(&self.gateway))).await
-            {
-                return Box::pin(self.refuse(connection, reply.version, answer)).await;
-            }
-            let request = self.read_poll(&head, peer.ip().to_canonical());
-            drop(head);
-            let answer = match request {
-                Err(response) => Some(poll::Answer::refused(&self.gateway, response)),
-                Ok((request, visitor)) => {
-                    let client = poll::Client { connection: &mut connection, stop: &stop, guest: &guest };
-                    let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
-                    answer.map(|answer| answer.map(|response| self.gateway.access.sign(&visitor, response)))
-                }
-            };
-            reply.keep_alive &= !stop.is_cancelled();
-            let times = limits(&self.gateway).times;
-            let written = match answer {
-                None => return,
-                Some(poll::Answer::Whole(response, receipt)) => {
-                    let written = connection.answer(&response, reply, times).await;
-                    if let Some(receipt) = receipt {
-                        receipt.settle(outcome(&written)).await;
+        }
+    }
+
+    /// The next poll, who sends it, and how it wants its answer. What is not a poll is passed on meanwhile, and what is
+    /// not understood is answered. None if there is no next.
+    async fn next_poll(&self, line: &mut Line) -> Option<(PollRequest, Visitor, Reply)> {
+        loop {
+            let connection = line.connection.as_mut()?;
+            let head = match self.next_head(connection, &line.stop).await {
+                Ok(head) => head?,
+                Err(error) => {
+                    if let Some(answer) = answer_to_bad_head(&error) {
+                        Box::pin(self.refuse(line.connection.take()?, Version::Http11, answer)).await;
                     }
-                    written
-                }
-                Some(poll::Answer::Stream(response, events)) => {
-                    let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
-                    // Without chunks the stream ends where the connection does.
-                    reply.keep_alive &= reply.version == Version::Http11;
-                    let client = poll::Client { connection: &mut connection, stop: &stop, guest: &guest };
-                    Box::pin(write_events(client, head, *events, reply.version, times)).await
+                    return None;
                 }
             };
-            match written {
-                Ok(()) if reply.keep_alive => {}
-                Ok(()) => return Box::pin(connection.close()).await,
-                Err(_) => return,
+            if poll::is_poll(&head) {
+                let reply = Reply::to(&head);
+                if head.framing != Framing::Empty
+                    && let Err(answer) = Box::pin(read_body(connection, &head, limits(&self.gateway))).await
+                {
+                    Box::pin(self.refuse(line.connection.take()?, reply.version, answer)).await;
+                    return None;
+                }
+                match self.read_poll(&head, line.peer.ip().to_canonical()) {
+                    Ok((request, visitor)) => return Some((request, visitor, reply)),
+                    Err(response) => {
+                        let answer = poll::Answer::refused(&self.gateway, response);
+                        if !Box::pin(self.write_answer(answer, reply, line)).await {
+                            return None;
+                        }
+                        continue;
+                    }
+                }
             }
+            if line.own_connection.is_none() && needs_own_connection(&head) {
+                line.own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
+            }
+            let passed = self.pass(line.connection.take()?, head, line.peer, line.own_connection);
+            line.connection = Box::pin(passed).await;
         }
     }
 
@@ -159,6 +175,51 @@ impl Public {
         let request =
             poll::read(head, client).map_err(|answer| self.gateway.access.sign(&visitor, answer))?;
         Ok((request, visitor))
+    }
+
+    /// The next request's head; none if there is none, or none is wanted any more.
+    async fn next_head(
+        &self,
+        connection: &mut Connection<TcpStream>,
+        stop: &CancellationToken,
+    ) -> Result<Option<RequestHead>, ReadHeadError> {
+        let ServeLimits { head, times, .. } = limits(&self.gateway);
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(None),
+            head = connection.read_request_head(head, times.idle, times.head) => head,
+        }
+    }
+
+    /// Writes the answer to a poll, and tells its mailboxes what became of it. Whether the connection can
+    /// carry another request.
+    async fn write_answer(&self, answer: poll::Answer, mut reply: Reply, line: &mut Line) -> bool {
+        reply.keep_alive &= !line.stop.is_cancelled();
+        let times = limits(&self.gateway).times;
+        let Some(connection) = line.connection.as_mut() else { return false };
+        let written = match answer {
+            poll::Answer::Whole(response, receipt) => {
+                let written = connection.answer(&response, reply, times).await;
+                if let Some(receipt) = receipt {
+                    receipt.settle(outcome(&written)).await;
+                }
+                written
+            }
+            poll::Answer::Stream(response, events) => {
+                let head = response.stream_head(reply.version, reply.keep_alive, clock::wall());
+                // Without chunks the stream ends where the connection does.
+                reply.keep_alive &= reply.version == Version::Http11;
+                let Some(client) = line.client() else { return false };
+                Box::pin(write_events(client, head, *events, reply.version, times)).await
+            }
+        };
+        if written.is_ok()
+            && !reply.keep_alive
+            && let Some(connection) = line.connection.take()
+        {
+            Box::pin(connection.close()).await;
+        }
+        written.is_ok() && reply.keep_alive
     }
 
     /// Hands the request to pingora. Returns the connection if it can carry another request.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
 use super::forms::{self, Handed};
-use super::{Form, PollRequest, Target};
+use super::{Form, PollRequest, Subscriptions, Target};
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::gateway::access::Visitor;
@@ -228,7 +228,8 @@ async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<s
     };
     match target {
         Target::Key(key) => add(gateway.store.find(Lookup::PollKey(*key)).await),
-        Target::Subscriptions { node, ids, .. } => {
+        Target::Subscriptions(wanted) => {
+            let Subscriptions { node, ids, .. } = &**wanted;
             for id in ids {
                 add(gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await);
             }
@@ -244,7 +245,7 @@ async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<s
 fn unknown(target: &Target) -> Response {
     match target {
         Target::Key(_) => Response::text(404, "no such mailbox"),
-        Target::Subscriptions { .. } => Response::text(412, "no such subscription"),
+        Target::Subscriptions(_) => Response::text(412, "no such subscription"),
     }
 }
 

@@ -32,14 +32,18 @@ pub enum Target {
     Key(PollKey),
     /// Subscriptions at a node, by the upstream's ids: for the client that subscribed, as far as its
     /// address shows that.
-    Subscriptions {
-        /// The node's path.
-        node: String,
-        /// The upstream's ids.
-        ids: Vec<String>,
-        /// Who polls.
-        client: IpAddr,
-    },
+    Subscriptions(Box<Subscriptions>),
+}
+
+/// Subscriptions at a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subscriptions {
+    /// The node's path.
+    pub node: String,
+    /// The upstream's ids.
+    pub ids: Vec<String>,
+    /// Who polls.
+    pub client: IpAddr,
 }
 
 /// How messages are written.
@@ -111,7 +115,7 @@ pub fn read(head: &RequestHead, client: IpAddr) -> Result<PollRequest, Response>
             if ids.len() > MOST_IDS {
                 return Err(Response::text(400, "too many Subscription-Ids"));
             }
-            Target::Subscriptions { node: head.path().to_owned(), ids, client }
+            Target::Subscriptions(Box::new(Subscriptions { node: head.path().to_owned(), ids, client }))
         }
     };
     let last_event_id = match head.fields.text("last-event-id") {
@@ -186,7 +190,10 @@ mod tests {
         let poll = poll("POLL /n HTTP/1.1\nHost: h\nSubscription-Id: 98210, 79\nSubscription-Id: 3").unwrap();
         let ids = ["98210", "79", "3"].map(str::to_owned).to_vec();
         let client = IpAddr::from([10, 1, 2, 3]);
-        assert_eq!(poll.target, Target::Subscriptions { node: "/n".into(), ids, client });
+        assert_eq!(
+            poll.target,
+            Target::Subscriptions(Box::new(Subscriptions { node: "/n".into(), ids, client }))
+        );
     }
 
     #[test]
