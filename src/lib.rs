@@ -12,6 +12,7 @@
 //! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
 //! - [`dialect`]: how a protocol family writes subscriptions and callbacks; so far [`dialect::rvp`].
 //! - [`config`]: file, environment and flags, checked as a whole.
+//! - [`registry`]: the same settings as Windows has them, in `.reg` files.
 //! - [`telemetry`]: the metrics and the logs.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics and health, for operators.
@@ -48,5 +49,6 @@ pub mod dialect;
 pub mod gateway;
 pub mod http1;
 pub mod mailbox;
+pub mod registry;
 pub mod store;
 pub mod telemetry;

@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("store", &["clock", "mailbox"]),
     ("dialect", &["mailbox", "http1"]),
     ("config", &["mailbox"]),
+    ("registry", &["config", "mailbox"]),
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
     ("gateway", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("admin", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
@@ -38,6 +39,7 @@ const EVERYONE: &[&str] = &[
     "gateway",
     "http1",
     "mailbox",
+    "registry",
     "store",
     "telemetry",
 ];

@@ -10,6 +10,7 @@ mod demo;
 mod healthcheck;
 mod output;
 mod poll;
+mod registry;
 mod serve;
 mod version;
 
@@ -58,6 +59,7 @@ enum Command {
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
     DefaultConfig,
+    Registry(registry::RegistryArgs),
     /// Ask a running gateway whether it is alive
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print a completion script for a shell
@@ -76,6 +78,7 @@ impl Cli {
             Command::Poll(args) => poll::run(args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
+            Command::Registry(args) => registry::run(&global, &args),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
             Command::Completion(args) => completion::run(&args),
             Command::Version(args) => version::run(&args),

@@ -6,10 +6,10 @@ use super::value::{Reading, Value};
 
 /// No poll is held for longer than a day: nothing between a client and the gateway keeps a silent
 /// connection for as long. (The paper's own example goes up to 57,600 seconds.)
-pub(super) const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
+pub const LONGEST_HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Nothing is buffered for longer than a year. (The paper's own example goes up to ten days.)
-pub(super) const LONGEST_LIFE_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+pub const LONGEST_LIFE_TIME: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// No time-out is longer than a day; a longer one is a slip in the unit.
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);

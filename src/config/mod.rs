@@ -39,6 +39,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 pub use address::reachable;
+pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
 pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
 pub use overrides::Overrides;
@@ -47,6 +48,7 @@ pub use settings::{
     Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
     Upstream,
 };
+pub(crate) use suggest::nearest;
 
 /// The running configuration, as everyone holds it who must see its changes.
 pub type LiveConfig = Arc<ArcSwap<Config>>;

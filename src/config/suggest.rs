@@ -2,7 +2,7 @@
 
 /// The known name nearest to `written`, if one is near enough to be a slip. Case and underscores do
 /// not count, so that the registry's `PollMsgLimit` finds `poll_msg_limit`.
-pub(super) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let plain = |name: &str| name.replace(['_', '-'], "").to_lowercase();
     let written = plain(written);
     // A longer name has room for more slips; in a very short one a single slip makes another word.
