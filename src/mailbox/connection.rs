@@ -223,6 +223,13 @@ pub struct ConnectionSettings {
     pub ports: Option<PortRange>,
 }
 
+impl Default for ConnectionSettings {
+    /// Polling, at the usual period: what a client gets of which nothing else is known.
+    fn default() -> Self {
+        Self { mode: DeliveryMode::Polling, polling_period: PollingPeriod::default(), ports: None }
+    }
+}
+
 impl ConnectionSettings {
     /// What it comes to: fixed ports without permissible ports are random port selection.
     pub fn effective_mode(&self) -> DeliveryMode {
