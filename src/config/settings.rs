@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::mailbox::{BatchLimits, LifeTimes, Limits};
+use super::policy::ClientPolicy;
+use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct Config {
     pub polling: Polling,
     /// Where messages are buffered.
     pub store: Store,
+    /// How clients are told, unless a policy says otherwise.
+    pub delivery: Delivery,
+    /// How some clients are told; the first that matches counts.
+    pub client_policy: Vec<ClientPolicy>,
     /// What is logged.
     pub log: Log,
 }
@@ -187,6 +192,34 @@ impl StoreKind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+        }
+    }
+}
+
+/// `[delivery]`: white paper, *Client Registry Settings*, and what belongs beside it. With
+/// [`DeliveryMode::FixedPorts`] there are ports, be it ones that come to random port selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// PollingFlag.
+    pub mode: DeliveryMode,
+    /// PollingPeriod.
+    pub polling_period: PollingPeriod,
+    /// Ports, as they were typed; `None` is random port selection.
+    pub ports: Option<Ports>,
+    /// What may be connected to beside the address that a subscription came from.
+    pub allow: Vec<IpNet>,
+    /// How long a connection to a client may take to be made.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            mode: DeliveryMode::Polling,
+            polling_period: PollingPeriod::default(),
+            ports: None,
+            allow: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
         }
     }
 }
