@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Config;
 use super::address::split_host_and_port;
 use super::reader::Reader;
+use super::{ClientPolicy, Config};
+use crate::mailbox::DeliveryMode;
 
 /// Reports every contradiction to the reader.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -12,6 +13,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners_overlap(&listeners, reader);
     upstream_is_us(config, &listeners, reader);
     body_outgrows_store(config, reader);
+    fixed_ports_have_ports(config, reader);
 }
 
 /// Every listener with its key.
@@ -77,6 +79,21 @@ fn body_outgrows_store(config: &Config, reader: &mut Reader<'_>) {
             "one callback must fit the store, but callback.max_body_bytes is {body} and store.max_buffered_bytes is {store}"
         );
         reader.contradiction(&["callback.max_body_bytes", "store.max_buffered_bytes"], sentence);
+    }
+}
+
+/// A mode that needs ports, and none: nobody meant that.
+fn fixed_ports_have_ports(config: &Config, reader: &mut Reader<'_>) {
+    let lacks = |policy: &ClientPolicy| policy.mode_and_ports(config) == (DeliveryMode::FixedPorts, None);
+    let sentence = "\"fixed-ports\" needs ports, such as ports = \"1050-1060\"";
+    if lacks(&ClientPolicy::default()) {
+        reader.contradiction(&["delivery.mode", "delivery.ports"], sentence.to_owned());
+    }
+    for (index, policy) in config.client_policy.iter().enumerate() {
+        if lacks(policy) && policy.mode.is_some() {
+            let key = |name| format!("client_policy[{index}].{name}");
+            reader.contradiction(&[&key("mode"), &key("ports"), "delivery.ports"], sentence.to_owned());
+        }
     }
 }
 

@@ -23,6 +23,7 @@ mod env;
 mod file;
 mod load;
 mod overrides;
+mod policy;
 mod problem;
 mod reader;
 mod resolve;
@@ -43,10 +44,11 @@ pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
 pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
 pub use overrides::Overrides;
+pub use policy::{Client, ClientPolicy, Pattern, choose, warnings};
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
-    Upstream,
+    Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
+    StoreKind, Upstream,
 };
 pub(crate) use suggest::nearest;
 

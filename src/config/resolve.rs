@@ -5,16 +5,17 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use crate::mailbox::{BatchLimits, Limits, Overflow};
+use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
-use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
+use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, whole_seconds};
+use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store, StoreKind,
-    Upstream,
+    Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
+    StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
-use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, switch};
+use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, switch};
 use super::{LoadError, Overrides, address, checks, trio};
 
 /// The configuration that the layers make, or everything that is wrong with them.
@@ -41,6 +42,8 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         polling: root.section("polling", "[polling]", polling),
         limits: root.section("limits", "[limits]", limits),
         store: root.section("store", "[store]", store),
+        delivery: root.section("delivery", "[delivery]", delivery),
+        client_policy: root.tables("client_policy", client_policy),
         log: root.section("log", "[log]", log),
     }
 }
@@ -169,6 +172,42 @@ fn store(section: &mut Section<'_, '_>) -> Store {
 fn directory(value: &Value) -> Reading<PathBuf> {
     let path = value.text().filter(|text| !text.is_empty()).map(PathBuf::from);
     path.ok_or_else(|| format!("must be a directory, such as \"/var/lib/pollgate\", not {value}"))
+}
+
+fn delivery(section: &mut Section<'_, '_>) -> Delivery {
+    let preset = Delivery::default();
+    Delivery {
+        mode: section.read("mode", preset.mode, mode),
+        polling_period: section.read("polling_period", preset.polling_period, polling_period),
+        ports: section.read("ports", preset.ports, ports),
+        allow: section.list("allow", preset.allow, address::network),
+        connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
+    }
+}
+
+fn client_policy(section: &mut Section<'_, '_>) -> ClientPolicy {
+    let principal = |value: &Value| pattern(value, Pattern::whole, "\"http://im.example.com/*\"");
+    let user_agent = |value: &Value| pattern(value, Pattern::part, "\"MSMSGS\"");
+    ClientPolicy {
+        principal: section.read("principal", None, principal),
+        source: section.list_of_some("source", Vec::new(), address::network),
+        user_agent: section.read("user_agent", None, user_agent),
+        mode: section.read("mode", None, |value| mode(value).map(Some)),
+        polling_period: section.read("polling_period", None, |value| polling_period(value).map(Some)),
+        ports: section.read("ports", None, ports),
+    }
+}
+
+fn mode(value: &Value) -> Reading<DeliveryMode> {
+    choice(value, &DeliveryMode::ALL, DeliveryMode::as_str)
+}
+
+/// An empty one would match nobody, or everybody.
+fn pattern(value: &Value, read: fn(&str) -> Pattern, example: &str) -> Reading<Option<Pattern>> {
+    match value.text() {
+        Some(text) if !text.is_empty() => Ok(Some(read(text))),
+        _ => Err(format!("must be text, such as {example}, with * and ? as wildcards, not {value}")),
+    }
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

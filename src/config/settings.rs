@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use crate::mailbox::{BatchLimits, LifeTimes, Limits};
+use super::policy::ClientPolicy;
+use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub struct Config {
     pub limits: EdgeLimits,
     /// Where messages are buffered.
     pub store: Store,
+    /// How clients are told, unless a policy says otherwise.
+    pub delivery: Delivery,
+    /// How some clients are told; the first that matches counts.
+    pub client_policy: Vec<ClientPolicy>,
     /// What is logged.
     pub log: Log,
 }
@@ -249,6 +254,34 @@ impl StoreKind {
         match self {
             Self::Disk => "disk",
             Self::Memory => "memory",
+        }
+    }
+}
+
+/// `[delivery]`: white paper, *Client Registry Settings*, and what belongs beside it. With
+/// [`DeliveryMode::FixedPorts`] there are ports, be it ones that come to random port selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// PollingFlag.
+    pub mode: DeliveryMode,
+    /// PollingPeriod.
+    pub polling_period: PollingPeriod,
+    /// Ports, as they were typed; `None` is random port selection.
+    pub ports: Option<Ports>,
+    /// What may be connected to beside the address that a subscription came from.
+    pub allow: Vec<IpNet>,
+    /// How long a connection to a client may take to be made.
+    pub connect_timeout: Duration,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            mode: DeliveryMode::Polling,
+            polling_period: PollingPeriod::default(),
+            ports: None,
+            allow: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
         }
     }
 }
