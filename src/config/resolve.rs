@@ -182,6 +182,10 @@ fn delivery(section: &mut Section<'_, '_>) -> Delivery {
         ports: section.read("ports", preset.ports, ports),
         allow: section.list("allow", preset.allow, address::network),
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
+        answer_timeout: section.read("answer_timeout", preset.answer_timeout, timeout),
+        max_retry_delay: section.read("max_retry_delay", preset.max_retry_delay, timeout),
+        max_concurrent: section
+            .read("max_concurrent", preset.max_concurrent, |value| count(value, 1..=100_000)),
     }
 }
 

@@ -272,6 +272,12 @@ pub struct Delivery {
     pub allow: Vec<IpNet>,
     /// How long a connection to a client may take to be made.
     pub connect_timeout: Duration,
+    /// How long a client may take to answer a callback.
+    pub answer_timeout: Duration,
+    /// The longest wait before a client is tried again.
+    pub max_retry_delay: Duration,
+    /// How many clients are called at a time; at least one.
+    pub max_concurrent: u64,
 }
 
 impl Default for Delivery {
@@ -282,6 +288,9 @@ impl Default for Delivery {
             ports: None,
             allow: Vec::new(),
             connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(10),
+            max_retry_delay: Duration::from_secs(300),
+            max_concurrent: 4096,
         }
     }
 }

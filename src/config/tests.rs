@@ -128,6 +128,9 @@ fn nothing_set_is_the_documented_defaults() {
             ports: None,
             allow: [],
             connect_timeout: 5s,
+            answer_timeout: 10s,
+            max_retry_delay: 300s,
+            max_concurrent: 4096,
         },
         client_policy: [],
         log: Log {
@@ -233,6 +236,9 @@ fn every_key_can_be_set() {
         ports = "1050-1060"
         allow = ["10.1.0.0/16"]
         connect_timeout = "500ms"
+        answer_timeout = 2
+        max_retry_delay = "1m"
+        max_concurrent = 9
         [[client_policy]]
         principal = "http://im.example.com/*"
         source = ["10.0.0.0/8", "::1"]
@@ -337,6 +343,9 @@ fn every_key_can_be_set() {
                 10.1.0.0/16,
             ],
             connect_timeout: 500ms,
+            answer_timeout: 2s,
+            max_retry_delay: 60s,
+            max_concurrent: 9,
         },
         client_policy: [
             ClientPolicy {

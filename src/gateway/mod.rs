@@ -10,10 +10,12 @@
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`poll`]: polls, held and answered.
+//! - [`deliver`]: messages brought to clients that are called.
 //!
-//! Polls and callbacks know nothing of pingora, and of each other only through the store.
+//! Polls, callbacks and deliveries know nothing of pingora, and of each other only through the store.
 
 pub mod callback;
+pub mod deliver;
 mod doors;
 pub mod poll;
 pub mod proxy;

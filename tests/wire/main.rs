@@ -10,6 +10,7 @@ mod support;
 
 mod bounds;
 mod callback;
+mod deliver;
 mod forms;
 mod held;
 mod hostile;
