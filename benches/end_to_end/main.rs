@@ -1,10 +1,11 @@
 //! The release binary under load, through real sockets.
 //!
-//! `cargo bench --bench end_to_end` runs all three; `-- flow`, `-- hold` or `-- proxy` one of them:
+//! `cargo bench --bench end_to_end` runs all four; `-- flow`, `-- hold`, `-- proxy` or `-- deliver` one of them:
 //! - `flow`: callbacks in, polls out. Messages per second, the gateway's CPU time per message, and the time
 //!   from the callback to the poll's answer.
 //! - `hold`: the gateway's memory per held poll.
 //! - `proxy`: the gateway's CPU time per proxied request, beside a bare pingora proxy in the same run.
+//! - `deliver`: the time from a callback to its delivery, alone and beside as many clients that cannot be reached.
 //!
 //! CPU time and memory are those of the server's process alone, as the kernel counts them. The load is
 //! made here, on the same machine, so it takes its share of the processors: compare ratios of one run.
@@ -12,6 +13,7 @@
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
 mod bare;
+mod deliver;
 mod flow;
 mod hold;
 mod process;
@@ -35,6 +37,9 @@ fn main() {
         }
         if all || words.contains(&"proxy") {
             proxy::run().await;
+        }
+        if all || words.contains(&"deliver") {
+            deliver::run().await;
         }
     });
 }

@@ -16,10 +16,16 @@ pub struct Server(pub Child);
 
 impl Gateway {
     pub fn start(upstream: SocketAddr) -> Self {
+        Self::with(upstream, &[])
+    }
+
+    /// With these settings, by the names of their variables.
+    pub fn with(upstream: SocketAddr, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_pollgate"))
             .args(["serve", "--upstream", &upstream.to_string(), "--public", "127.0.0.1:0"])
             .args(["--callback", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--log-format", "json"])
             .env("POLLGATE_STORE_KIND", "memory")
+            .envs(settings.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

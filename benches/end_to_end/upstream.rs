@@ -77,11 +77,16 @@ pub struct Client {
 
 impl Client {
     pub async fn subscribe(gateway: SocketAddr, n: usize) -> Self {
+        Self::subscribe_at(gateway, n, "http://127.0.0.1:9").await
+    }
+
+    /// With this address to be called at.
+    pub async fn subscribe_at(gateway: SocketAddr, n: usize, callback: &str) -> Self {
         let node = format!("/instmsg/aliases/u{n}");
         let mut connection = connect(&gateway.to_string(), PATIENCE).await.unwrap();
         let request = Call::new("SUBSCRIBE", &node)
             .with("Host", "im.example")
-            .with("Call-Back", "http://127.0.0.1:9")
+            .with("Call-Back", callback)
             .with("Subscription-Lifetime", 14_400)
             .with("RVP-From-Principal", format_args!("http://im.example{node}"))
             .with("Content-Length", 0);

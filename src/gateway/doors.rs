@@ -99,6 +99,7 @@ impl Doors {
     }
 
     /// How many are in.
+    #[cfg(test)]
     pub fn connections(&self) -> u64 {
         self.counts().connections
     }

@@ -79,10 +79,13 @@ impl Address {
     }
 }
 
+/// Finds the addresses of a name; may wait for them.
+type Lookup = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
 /// Looks names up.
 #[derive(Clone)]
 pub(super) struct Names {
-    lookup: Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>,
+    lookup: Arc<Lookup>,
     permits: Arc<Semaphore>,
 }
 
