@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Both set up what they need first.
 
-.PHONY: demo test bench build release fmt check doc setup
+.PHONY: demo test bench peers build release fmt check doc setup
 
 # Tests run in parallel with cargo-nextest where it is installed, and with cargo's own runner elsewhere.
 RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run --no-fail-fast --status-level slow || echo test --quiet)
@@ -20,6 +20,10 @@ test: setup
 ## The benchmarks: hot paths (criterion), and messages through real sockets.
 bench: setup
 	cargo bench --locked
+
+## Pollgate beside nchan, nginx, HAProxy and bare pingora, as a table; installs them if it may.
+peers:
+	sh benches/peers.sh
 
 release: setup
 	cargo build --release --locked

@@ -83,9 +83,8 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
-    let admin =
-        Admin { config: config.clone(), store: store.clone(), metrics: metrics.clone(), stop: stop.clone() };
-    let gateway = Arc::new(Gateway::new(config, store, metrics, stop.clone()));
+    let gateway = Arc::new(Gateway::new(config.clone(), store.clone(), metrics.clone(), stop.clone()));
+    let admin = Admin { config, store, metrics, drops: gateway.drops.clone(), stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();

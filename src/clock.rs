@@ -78,3 +78,28 @@ pub fn in_time(span: Duration) -> tokio::time::Instant {
 pub fn wall() -> SystemTime {
     SystemTime::now()
 }
+
+/// A point in time as programs and people read it (RFC 3339), to the millisecond, in UTC.
+pub fn rfc3339(at: Timestamp) -> String {
+    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.as_millis().min(LATEST_MILLIS));
+    humantime::format_rfc3339_millis(at).to_string()
+}
+
+/// The last second of the year 9999: later ones have no form in RFC 3339.
+const LATEST_MILLIS: u64 = 253_402_300_799_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_says() {
+        for (millis, written) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (996_667_200_123, "2001-08-01T12:00:00.123Z"),
+            (u64::MAX, "9999-12-31T23:59:59.000Z"),
+        ] {
+            assert_eq!(rfc3339(Timestamp::from_millis(millis)), written);
+        }
+    }
+}

@@ -15,7 +15,7 @@
 //! - [`registry`]: the same settings as Windows has them, in `.reg` files.
 //! - [`telemetry`]: the metrics and the logs.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
-//! - [`admin`]: metrics and health, for operators.
+//! - [`admin`]: metrics, health and the API, for operators.
 //! - [`agent`]: the client's side of the wire; [`auth`]: who somebody is.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
 //! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.

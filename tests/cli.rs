@@ -88,13 +88,19 @@ fn help_reads_well() {
         "serve",
         "demo",
         "poll",
+        "mailbox",
+        "mailbox list",
+        "mailbox show",
+        "mailbox peek",
+        "mailbox replay",
+        "mailbox purge",
         "check-config",
         "default-config",
         "healthcheck",
         "completion",
         "version",
     ] {
-        let arguments: Vec<&str> = [command, "--help"].into_iter().filter(|word| !word.is_empty()).collect();
+        let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
         let output = run(&arguments);
         assert_eq!(code(&output), 0, "{command}");
         all.push_str(&format!("$ pollgate {}\n{}\n", arguments.join(" "), text(&output.stdout)));

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pollgate::config::{Config, LoadError, Overrides, SAMPLE, load, locate};
+use pollgate::config::{Config, LoadError, Overrides, SAMPLE, load, load_to_ask, locate};
 
 fn load_file(path: Option<&Path>, env: &[(&str, &str)]) -> Result<Config, LoadError> {
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -68,4 +68,25 @@ fn what_is_not_text_is_refused_with_its_line() {
     let error = load_file(Some(&path), &[]).unwrap_err();
     assert_eq!(error.to_string(), format!("{}:2: is not UTF-8 text", path.display()));
     assert!(load_file(Some(directory.path()), &[]).unwrap_err().to_string().contains(": cannot be read: "));
+}
+
+#[test]
+fn the_token_is_read_from_its_file_and_never_repeated() {
+    let directory = tempfile::tempdir().unwrap();
+    let token = directory.path().join("token");
+    let env = [("POLLGATE_ADMIN_TOKEN_FILE", token.to_str().unwrap())];
+    std::fs::write(&token, "s3cret\n").unwrap();
+    let config = load_file(None, &env).unwrap();
+    assert!(config.admin.token.as_ref().unwrap().is("s3cret"));
+    assert!(!format!("{config:?}").contains("s3cret"));
+    for text in ["", "\n", "s3cret s3cret"] {
+        std::fs::write(&token, text).unwrap();
+        let said = load_file(None, &env).unwrap_err().to_string();
+        assert!(said.contains("admin.token_file: ") && !said.contains("s3cret"), "{said}");
+    }
+    std::fs::remove_file(&token).unwrap();
+    let said = load_file(None, &env).unwrap_err().to_string();
+    assert!(said.contains("admin.token_file: ") && said.contains("No such file"), "{said}");
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert!(load_to_ask(None, env, &Overrides::default()).unwrap().admin.token.is_none());
 }

@@ -43,3 +43,14 @@ fn every_setting_of_the_white_paper_is_in_the_sample() {
     }
     assert_eq!(settings, 6);
 }
+
+#[test]
+fn every_other_setting_that_is_listed_is_in_the_sample() {
+    let mut settings = 0;
+    for row in rows("`admin.") {
+        let key = row[0].strip_prefix("admin.").unwrap();
+        assert!(SAMPLE.contains(&format!("\n{key} = ")), "{row:?}");
+        settings += 1;
+    }
+    assert_eq!(settings, 1);
+}

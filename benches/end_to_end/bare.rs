@@ -1,6 +1,7 @@
 //! The least that a pingora proxy can be: what ours is measured against.
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use async_trait::async_trait;
 use pingora::proxy::{ProxyHttp, Session, http_proxy_service};
@@ -21,10 +22,11 @@ impl ProxyHttp for Bare {
     }
 }
 
-/// Serves until the process ends, on as many threads as the gateway has.
-pub fn run(listen: SocketAddr, upstream: SocketAddr) {
+/// Serves until the process is told to end, on as many threads as the gateway has.
+pub fn run(listen: SocketAddr, upstream: SocketAddr) -> ExitCode {
     let threads = std::thread::available_parallelism().unwrap().get();
-    let mut server = Server::new_with_opt_and_conf(None, ServerConf { threads, ..ServerConf::default() });
+    let conf = ServerConf { threads, grace_period_seconds: Some(0), ..ServerConf::default() };
+    let mut server = Server::new_with_opt_and_conf(None, conf);
     server.bootstrap();
     let mut service = http_proxy_service(&server.configuration, Bare(upstream));
     service.add_tcp(&listen.to_string());

@@ -1,6 +1,7 @@
 //! Callbacks in, deliveries out: what clients that cannot be reached cost those that can.
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::client::PATIENCE;
 use super::process::Gateway;
-use super::upstream::{Client, PATIENCE, Upstream};
+use super::upstream::Upstream;
 
 const ROUNDS: usize = 4;
 /// Of each kind: those that can be reached, and those that cannot.
@@ -44,7 +46,7 @@ impl Service for Listening {
     }
 }
 
-pub async fn run() {
+pub async fn run() -> ExitCode {
     println!(
         "deliver: {MESSAGES} messages to {CLIENTS} clients, alone and beside as many to {CLIENTS} that cannot be reached"
     );
@@ -62,6 +64,7 @@ pub async fn run() {
     };
     let (alone, beside) = (median(&mut alone), median(&mut beside));
     println!("  median p99 alone {alone:.2} ms, beside {beside:.2} ms: ratio {:.2}", beside / alone);
+    ExitCode::SUCCESS
 }
 
 /// The 99th percentile of the delays, in milliseconds.
@@ -73,6 +76,7 @@ async fn round(with_unreachable: bool) -> f64 {
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (upstream, address) = Upstream::start();
     let gateway = Gateway::with(address, SETTINGS);
+    let mut subscribing = connect(&gateway.public.to_string(), PATIENCE).await.unwrap();
     let mut callbacks = [Vec::new(), Vec::new()];
     for n in 0..CLIENTS * 2 {
         let address = match n % 4 {
@@ -80,8 +84,14 @@ async fn round(with_unreachable: bool) -> f64 {
             1 => silent,
             _ => refusing,
         };
-        let client = Client::subscribe_at(gateway.public, n, &format!("http://{address}")).await;
-        callbacks[n % 2].push(upstream.callback(&client.node));
+        let node = format!("/instmsg/aliases/u{n}");
+        let request = Call::new("SUBSCRIBE", &node)
+            .with("Host", "im.example")
+            .with("Call-Back", format_args!("http://{address}"))
+            .with("Content-Length", 0);
+        let answer = call(&mut subscribing, request, b"", 1024, PATIENCE).await.unwrap();
+        assert_eq!(answer.head.status, 200);
+        callbacks[n % 2].push(upstream.callback(&node));
     }
     let callbacks = Arc::new(callbacks);
     let mut publishers = JoinSet::new();

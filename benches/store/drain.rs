@@ -5,18 +5,19 @@ use std::time::Instant;
 use pollgate::store::MailboxStore;
 
 use super::ground::{directory, drain, file_mib, fill, mailboxes, open};
-use super::pending::MESSAGES;
+use super::pending::messages;
 
 pub async fn run() {
-    println!("drain: {MESSAGES} messages of 1000 bytes in 1000 mailboxes, twice");
+    let messages = messages();
+    println!("drain: {messages} messages of 1000 bytes in 1000 mailboxes, twice");
     let home = directory();
     let store = open(home.path());
     let all = mailboxes(&store, 1000).await;
     for _ in 0..2 {
-        fill(&store, &all, MESSAGES).await;
+        fill(&store, &all, messages).await;
         let filled = file_mib(home.path());
         let began = Instant::now();
-        assert_eq!(drain(&store, &all).await, MESSAGES);
+        assert_eq!(drain(&store, &all).await, messages);
         let drained = began.elapsed().as_secs_f64();
         // A commit behind all that is to be removed.
         fill(&store, &all, 1).await;

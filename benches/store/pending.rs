@@ -9,15 +9,19 @@ use pollgate::store::MailboxStore;
 
 use super::ground::{directory, file_mib, fill, mailboxes, open};
 
-pub const MESSAGES: usize = 1_000_000;
+/// A million, or as many as `POLLGATE_BENCH_MESSAGES` says.
+pub fn messages() -> usize {
+    std::env::var("POLLGATE_BENCH_MESSAGES").map_or(1_000_000, |messages| messages.parse().unwrap())
+}
 
 pub async fn run() {
-    println!("pending: {MESSAGES} messages of 1000 bytes in 1000 mailboxes");
+    let messages = messages();
+    println!("pending: {messages} messages of 1000 bytes in 1000 mailboxes");
     let home = directory();
     let store = open(home.path());
     let all = mailboxes(&store, 1000).await;
     let began = Instant::now();
-    fill(&store, &all, MESSAGES).await;
+    fill(&store, &all, messages).await;
     println!(
         "  filled in {:.1} s; the file has {} MiB",
         began.elapsed().as_secs_f64(),
@@ -52,7 +56,12 @@ fn start(home: &Path) -> (Child, Duration) {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("\"public\"")), "it serves");
+    let mut said = Vec::new();
+    let serves = lines.any(|line| {
+        said.push(line);
+        said.last().is_some_and(|line| line.contains("\"public\""))
+    });
+    assert!(serves, "it does not serve: {said:#?}");
     let ready = began.elapsed();
     std::thread::spawn(move || lines.for_each(drop));
     (child, ready)

@@ -1,6 +1,12 @@
-//! The admin listener: metrics and health, for operators and their tools.
+//! The admin listener: metrics, health and the API, for operators and their tools.
+//!
+//! What can be seen and done here needs the operators' token, if there is one; health alone is anybody's,
+//! since those who probe it have no secrets.
 
+mod api;
+mod guard;
 mod health;
+mod problem;
 
 use std::sync::Arc;
 
@@ -10,7 +16,7 @@ use crate::clock;
 use crate::config::LiveConfig;
 use crate::http1::{Request, Response, Service};
 use crate::store::MailboxStore;
-use crate::telemetry::Metrics;
+use crate::telemetry::{Drops, Metrics};
 
 /// Answers what operators ask.
 pub struct Admin {
@@ -20,6 +26,8 @@ pub struct Admin {
     pub store: Arc<dyn MailboxStore>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Told of what operators make the gateway lose.
+    pub drops: Arc<Drops>,
     /// Set when the gateway stops.
     pub stop: CancellationToken,
 }
@@ -27,11 +35,18 @@ pub struct Admin {
 impl Service for Admin {
     async fn call(&self, request: Request) -> Response {
         let head = &request.head;
-        let answer = match head.path() {
+        let path = head.path();
+        if !matches!(path, "/healthz" | "/readyz")
+            && let Err(problem) = guard::check(head, self.config.load().admin.token.as_ref())
+        {
+            return problem.response();
+        }
+        let answer = match path {
             "/metrics" => self.metrics(),
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
-            _ => return Response::text(404, "there is /metrics, /healthz and /readyz"),
+            path if api::is_inside(path) => return self.api(head).await,
+            _ => return Response::text(404, "there is /metrics, /healthz, /readyz and /api/v1/openapi.json"),
         };
         match head.method.as_str() {
             "GET" | "HEAD" => answer,

@@ -28,7 +28,7 @@ pub(super) struct HealthcheckArgs {
 }
 
 pub(super) fn run(global: &Global, args: &HealthcheckArgs) -> anyhow::Result<ExitCode> {
-    let config = global.load(Overrides { admin: args.admin.clone(), ..Overrides::default() })?;
+    let config = global.load_to_ask(Overrides { admin: args.admin.clone(), ..Overrides::default() })?;
     let address = reachable(config.listen.admin).to_string();
     let path = if args.ready { "/readyz" } else { "/healthz" };
     let within = Duration::from_secs(args.timeout);

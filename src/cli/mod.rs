@@ -8,6 +8,7 @@ mod completion;
 mod default_config;
 mod demo;
 mod healthcheck;
+mod mailbox;
 mod output;
 mod poll;
 mod registry;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, LoadError, Overrides};
+use crate::config::{self, Config, LoadError, Overrides, TokenError};
 
 /// Bad usage or bad configuration.
 const BAD_USAGE: u8 = 2;
@@ -55,6 +56,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
+    Mailbox(mailbox::MailboxArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -76,6 +78,7 @@ impl Cli {
             Command::Serve(args) => serve::run(&global, args),
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
+            Command::Mailbox(args) => mailbox::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Registry(args) => registry::run(&global, &args),
@@ -85,7 +88,11 @@ impl Cli {
         };
         result.unwrap_or_else(|error| {
             eprintln!("pollgate: {error:#}");
-            if error.is::<LoadError>() { ExitCode::from(BAD_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<LoadError>() || error.is::<TokenError>() {
+                ExitCode::from(BAD_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         })
     }
 }
@@ -93,9 +100,16 @@ impl Cli {
 impl Global {
     /// The configuration: flags over environment over file over defaults.
     fn load(&self, flags: Overrides) -> Result<Config, LoadError> {
-        let flags =
-            Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags };
-        config::load(self.config.as_deref(), environment(), &flags)
+        config::load(self.config.as_deref(), environment(), &self.over(flags))
+    }
+
+    /// The same, to know where the gateway is to be asked; without its secrets.
+    fn load_to_ask(&self, flags: Overrides) -> Result<Config, LoadError> {
+        config::load_to_ask(self.config.as_deref(), environment(), &self.over(flags))
+    }
+
+    fn over(&self, flags: Overrides) -> Overrides {
+        Overrides { log_level: self.log_level.clone(), log_format: self.log_format.clone(), ..flags }
     }
 }
 

@@ -25,7 +25,7 @@ pub(super) struct ServeArgs {
     /// How the legacy server reaches the callback listener [default: that listener's own address]
     #[arg(long, value_name = "URL")]
     callback_url: Option<String>,
-    /// Where metrics and health are [default: 127.0.0.1:9180]
+    /// Where metrics, health and API are [default: 127.0.0.1:9180]
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<String>,
     /// Where messages are kept on the disk; one gateway at a time [default: /var/lib/pollgate]

@@ -16,6 +16,18 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     fixed_ports_have_ports(config, reader);
 }
 
+/// Without a token, whoever reaches the admin listener may read and remove every message.
+pub(super) fn admin_is_exposed(config: &Config, reader: &mut Reader<'_>) {
+    let listener = config.listen.admin;
+    if config.admin.token_file.is_none() && !listener.ip().to_canonical().is_loopback() {
+        let sentence = format!(
+            "without a token only this machine may ask, but listen.admin is {listener}: set admin.token_file, or \
+             listen.admin to a loopback address"
+        );
+        reader.contradiction(&["listen.admin", "admin.token_file"], sentence);
+    }
+}
+
 /// Every listener with its key.
 fn listeners(config: &Config) -> Vec<(String, SocketAddr)> {
     let public = config.listen.public.iter().enumerate();

@@ -1,10 +1,11 @@
-//! From a path, an environment and flags to a configuration. The only file here that touches the disk.
+//! From a path, an environment and flags to a configuration. Only this file and `token` touch the disk.
 
 use std::path::{Path, PathBuf};
 
 use super::problem::{LoadError, Problem, Source};
+use super::resolve::{For, resolve};
 use super::value::Table;
-use super::{Config, Overrides, env, file, resolve};
+use super::{Config, Overrides, Token, env, file};
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/pollgate/pollgate.toml";
@@ -22,6 +23,25 @@ pub fn load(
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
+    load_for(For::Gateway(Token::read), path, env, overrides)
+}
+
+/// The same for who only wants to know where a gateway is to be asked: its secrets are not read, and need
+/// not be readable.
+pub fn load_to_ask(
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+) -> Result<Config, LoadError> {
+    load_for(For::Asking, path, env, overrides)
+}
+
+fn load_for(
+    whom: For,
+    path: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    overrides: &Overrides,
+) -> Result<Config, LoadError> {
     let env: Vec<(String, String)> = env.into_iter().collect();
     let variable = env.iter().find(|(name, _)| name == env::CONFIG_VARIABLE).map(|(_, value)| value.as_str());
     let (path, table) = match locate(path, variable) {
@@ -31,7 +51,7 @@ pub fn load(
         }
         None => (PathBuf::from(DEFAULT_PATH), Table::new()),
     };
-    resolve::resolve(&path, table, env, overrides)
+    resolve(&path, table, env, overrides, whom)
 }
 
 /// Which file is read: the one that is named, else the one that `POLLGATE_CONFIG` (`variable`) names,

@@ -32,6 +32,7 @@ mod size;
 mod suggest;
 #[cfg(test)]
 mod tests;
+mod token;
 mod trio;
 mod value;
 
@@ -42,15 +43,16 @@ use arc_swap::ArcSwap;
 pub use address::reachable;
 pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
-pub use load::{DEFAULT_PATH, SAMPLE, load, locate};
+pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
 pub use policy::{Client, ClientPolicy, Pattern, choose, warnings};
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
+    Admin, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
     StoreKind, Upstream,
 };
 pub(crate) use suggest::nearest;
+pub use token::{Token, TokenError};
 
 /// The running configuration, as everyone holds it who must see its changes.
 pub type LiveConfig = Arc<ArcSwap<Config>>;

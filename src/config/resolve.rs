@@ -11,12 +11,21 @@ use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, 
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
+    Admin, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling, Store,
     StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
-use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, switch};
-use super::{LoadError, Overrides, address, checks, trio};
+use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
+use super::{LoadError, Overrides, Token, TokenError, address, checks, trio};
+
+/// For whom a configuration is read.
+#[derive(Clone, Copy)]
+pub(super) enum For {
+    /// A gateway, which reads its secrets from their files in this way.
+    Gateway(fn(&Path) -> Result<Token, TokenError>),
+    /// Somebody who only wants to know where the gateway is to be asked.
+    Asking,
+}
 
 /// The configuration that the layers make, or everything that is wrong with them.
 pub(super) fn resolve(
@@ -24,12 +33,33 @@ pub(super) fn resolve(
     file: Table,
     environment: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
+    whom: For,
 ) -> Result<Config, LoadError> {
     let mut reader = Reader::new(path, environment, overrides);
-    let config = reader.root(file, config);
+    let mut config = reader.root(file, config);
     checks::check(&config, &mut reader);
+    if let For::Gateway(read_token) = whom {
+        checks::admin_is_exposed(&config, &mut reader);
+        read_secrets(&mut config.admin, read_token, &mut reader);
+    }
     reader.finish()?;
     Ok(config)
+}
+
+/// Reads what is not in the configuration itself but in files of its own.
+fn read_secrets(
+    admin: &mut Admin,
+    read_token: fn(&Path) -> Result<Token, TokenError>,
+    reader: &mut Reader<'_>,
+) {
+    let Some(file) = &admin.token_file else { return };
+    match read_token(file) {
+        Ok(token) => admin.token = Some(token),
+        Err(error) => {
+            let sentence = format!("the file {} {error}", quoted(&file.to_string_lossy()));
+            reader.contradiction(&["admin.token_file"], sentence);
+        }
+    }
 }
 
 /// Asks for every setting; the keys are listed here and nowhere else.
@@ -44,6 +74,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         store: root.section("store", "[store]", store),
         delivery: root.section("delivery", "[delivery]", delivery),
         client_policy: root.tables("client_policy", client_policy),
+        admin: root.section("admin", "[admin]", admin),
         log: root.section("log", "[log]", log),
     }
 }
@@ -212,6 +243,15 @@ fn pattern(value: &Value, read: fn(&str) -> Pattern, example: &str) -> Reading<O
         Some(text) if !text.is_empty() => Ok(Some(read(text))),
         _ => Err(format!("must be text, such as {example}, with * and ? as wildcards, not {value}")),
     }
+}
+
+fn admin(section: &mut Section<'_, '_>) -> Admin {
+    let file = |value: &Value| match value.text() {
+        Some("") => Ok(None),
+        Some(path) => Ok(Some(PathBuf::from(path))),
+        None => Err(format!("must be a path, such as \"/etc/pollgate/admin.token\", not {value}")),
+    };
+    Admin { token_file: section.read("token_file", None, file), token: None }
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

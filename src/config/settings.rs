@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::Token;
 use super::policy::ClientPolicy;
 use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
@@ -28,6 +29,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// How some clients are told; the first that matches counts.
     pub client_policy: Vec<ClientPolicy>,
+    /// Who may ask at the admin listener.
+    pub admin: Admin,
     /// What is logged.
     pub log: Log,
 }
@@ -293,6 +296,15 @@ impl Default for Delivery {
             max_concurrent: 4096,
         }
     }
+}
+
+/// `[admin]`: with a `listen.admin` that others can reach, there is a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// The file that holds the token that operators must show; none: whoever reaches the listener may ask.
+    pub token_file: Option<PathBuf>,
+    /// What is in it. None of it is read for who only wants to know where to ask.
+    pub token: Option<Token>,
 }
 
 /// `[log]`.

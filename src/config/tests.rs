@@ -6,14 +6,21 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::reader::Reader;
+use super::resolve::For;
 use super::value::{Table, Value};
-use super::{Config, DeepAck, LoadError, LogFormat, LogLevel, Overrides, SAMPLE, file, resolve};
+use super::{
+    Config, DeepAck, LoadError, LogFormat, LogLevel, Overrides, SAMPLE, Token, TokenError, file, resolve,
+};
 use crate::mailbox::{Bound, LifeTimes, Overflow};
 
 fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<Config, LoadError> {
     let path = Path::new("p.toml");
     let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    resolve::resolve(path, file::parse(path, text)?, env, overrides)
+    let read_token = |path: &Path| match path.to_str() {
+        Some("empty") => Err(TokenError::Empty),
+        _ => Token::parse(b"s3cret"),
+    };
+    resolve::resolve(path, file::parse(path, text)?, env, overrides, For::Gateway(read_token))
 }
 
 pub(super) fn config(text: &str) -> Config {
@@ -133,6 +140,10 @@ fn nothing_set_is_the_documented_defaults() {
             max_concurrent: 4096,
         },
         client_policy: [],
+        admin: Admin {
+            token_file: None,
+            token: None,
+        },
         log: Log {
             level: Info,
             format: Text,
@@ -184,7 +195,7 @@ fn every_key_can_be_set() {
         [listen]
         public = ["127.0.0.1:8080", "[::1]:8080"]
         callback = "10.0.0.5:81"
-        admin = "127.0.0.1:0"
+        admin = "192.0.2.1:0"
         [upstream]
         address = "exchange:80"
         server_names = ["IM.Example.com", "im"]
@@ -247,6 +258,8 @@ fn every_key_can_be_set() {
         polling_period = "15m"
         ports = "80"
         [[client_policy]]
+        [admin]
+        token_file = "token"
         [log]
         level = "trace"
         format = "json"
@@ -260,7 +273,7 @@ fn every_key_can_be_set() {
                 [::1]:8080,
             ],
             callback: 10.0.0.5:81,
-            admin: 127.0.0.1:0,
+            admin: 192.0.2.1:0,
         },
         upstream: Upstream {
             address: "exchange:80",
@@ -385,6 +398,14 @@ fn every_key_can_be_set() {
                 ports: None,
             },
         ],
+        admin: Admin {
+            token_file: Some(
+                "token",
+            ),
+            token: Some(
+                Token(…),
+            ),
+        },
         log: Log {
             level: Trace,
             format: Json,
@@ -443,7 +464,7 @@ mode = "digest"
         ("POLLGATE_FOO", "1"),
     ];
     insta::assert_snapshot!(problems(text, &env), @r#"
-    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, delivery, client_policy, log
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, delivery, client_policy, admin, log
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
@@ -466,7 +487,7 @@ mode = "digest"
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
-    p.toml:39: auth: is not a section; there are listen, upstream, callback, polling, limits, store, delivery, client_policy, log
+    p.toml:39: auth: is not a section; there are listen, upstream, callback, polling, limits, store, delivery, client_policy, admin, log
     environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
     environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
     environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
@@ -746,7 +767,7 @@ fn a_dotted_key_in_quotes_is_not_a_path() {
     assert_eq!(
         problems("'listen.admin' = '127.0.0.1:1'", &[]),
         "p.toml:1: \"listen.admin\": stands outside of the sections; \
-         there are listen, upstream, callback, polling, limits, store, delivery, client_policy, log"
+         there are listen, upstream, callback, polling, limits, store, delivery, client_policy, admin, log"
     );
 }
 
@@ -787,4 +808,60 @@ fn the_callback_url_follows_the_callback_listener() {
         let config = resolved(&file, &[], &Overrides::default()).unwrap();
         assert_eq!(config.callback.url, url, "{listener}");
     }
+}
+
+#[test]
+fn without_a_token_only_this_machine_may_ask() {
+    let sentence = "without a token only this machine may ask, but listen.admin is";
+    for (listener, refused) in [
+        ("127.0.0.1:9180", false),
+        ("127.9.9.9:0", false),
+        ("[::1]:9180", false),
+        ("[::ffff:127.0.0.1]:9180", false),
+        ("0.0.0.0:9180", true),
+        ("[::]:9180", true),
+        ("10.0.0.5:9180", true),
+    ] {
+        let text = format!("[listen]\nadmin = \"{listener}\"\n");
+        let said = problems(&text, &[]);
+        assert_eq!(said.contains(sentence), refused, "{listener}: {said}");
+        let with_token = problems(&text, &[("POLLGATE_ADMIN_TOKEN_FILE", "token")]);
+        assert_eq!(with_token, "", "{listener}");
+    }
+    let env = [("POLLGATE_LISTEN_ADMIN", "0.0.0.0:9180")];
+    assert_eq!(
+        problems("", &env),
+        format!(
+            "environment POLLGATE_LISTEN_ADMIN: listen.admin: {sentence} 0.0.0.0:9180: set admin.token_file, or \
+             listen.admin to a loopback address"
+        )
+    );
+}
+
+#[test]
+fn a_token_file_without_a_token_is_named_with_its_key() {
+    for (value, said) in [
+        ("'empty'", TokenError::Empty.to_string()),
+        ("7", "must be a path, such as \"/etc/pollgate/admin.token\", not 7".to_owned()),
+    ] {
+        let problems = problems(&format!("[admin]\ntoken_file = {value}\n"), &[]);
+        assert!(
+            problems.starts_with("p.toml:2: admin.token_file: ") && problems.ends_with(&said),
+            "{problems}"
+        );
+    }
+    assert!(with_env("", &[("POLLGATE_ADMIN_TOKEN_FILE", "token")]).admin.token.unwrap().is("s3cret"));
+}
+
+#[test]
+fn who_only_asks_needs_no_token_to_know_where() {
+    let text = "[listen]\nadmin = '10.0.0.5:9180'\n[admin]\ntoken_file = 'empty'\n";
+    let table = |text| file::parse(Path::new("p.toml"), text).unwrap();
+    let asking = |text| {
+        resolve::resolve(Path::new("p.toml"), table(text), [], &Overrides::default(), For::Asking).unwrap()
+    };
+    let config = asking(text);
+    assert_eq!(config.listen.admin.to_string(), "10.0.0.5:9180");
+    assert!(config.admin.token_file.is_some() && config.admin.token.is_none());
+    assert_eq!(asking("[listen]\nadmin = '10.0.0.5:9180'\n").admin.token_file, None);
 }

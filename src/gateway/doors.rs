@@ -98,9 +98,8 @@ impl Doors {
         Ok(Guest { doors: self.clone(), address, share })
     }
 
-    /// How many are in.
     #[cfg(test)]
-    pub fn connections(&self) -> u64 {
+    fn connections(&self) -> u64 {
         self.counts().connections
     }
 

@@ -34,7 +34,7 @@ use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
-use crate::telemetry::{DropLog, Metrics};
+use crate::telemetry::{Drops, Metrics};
 
 pub use upstream::Upstream;
 
@@ -45,11 +45,12 @@ pub struct Gateway {
     pub store: Arc<dyn MailboxStore>,
     /// The counters.
     pub metrics: Arc<Metrics>,
+    /// Told of what is lost.
+    pub drops: Arc<Drops>,
     /// Where the upstream is.
     pub upstream: Upstream,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
-    drops: DropLog,
 }
 
 /// What a connection may ask, with bodies of at most so many bytes.
@@ -78,7 +79,8 @@ impl Gateway {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
-        Self { config, store, metrics, upstream: Upstream::default(), stop, drops: DropLog::default() }
+        let drops = Arc::new(Drops::new(metrics.clone()));
+        Self { config, store, metrics, drops, upstream: Upstream::default(), stop }
     }
 
     /// The running configuration, as of now.
@@ -88,7 +90,6 @@ impl Gateway {
 
     /// Counts and logs what was lost.
     pub fn record_lost(&self, lost: &Lost, now: Timestamp) {
-        self.metrics.lost(lost);
         self.drops.record(lost, now);
     }
 

@@ -93,6 +93,16 @@ impl Headers for Fields {
     }
 }
 
+/// Name and value of each of these field lines; a byte that is not ASCII is read as Latin-1, as HTTP once
+/// was.
+pub fn field_lines(lines: &[u8]) -> impl Iterator<Item = (String, String)> {
+    let latin1 = |bytes: &[u8]| bytes.iter().map(|b| char::from(*b)).collect::<String>();
+    lines.split(|b| *b == b'\n').filter_map(move |line| {
+        let colon = line.iter().position(|b| *b == b':')?;
+        Some((latin1(&line[..colon]), latin1(line[colon + 1..].trim_ascii())))
+    })
+}
+
 impl Headers for http::HeaderMap {
     fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.get_all(name).into_iter().map(|value| value.as_bytes().trim_ascii())

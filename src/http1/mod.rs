@@ -27,7 +27,7 @@ mod serve;
 
 pub use body::{BodyError, ChunkScanner, Framing, FramingError};
 pub use connection::{Connection, ReadHeadError, Waited};
-pub use fields::{Fields, Headers};
+pub use fields::{Fields, Headers, field_lines};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
 pub use response::{Response, reason_phrase};
 pub use serve::{Reply, Request, ServeLimits, Service, Times, answer_to_bad_head, read_body, refuse, serve};

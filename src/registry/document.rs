@@ -29,12 +29,16 @@ pub(super) struct Setting {
 /// Where a setting came from: the value, and where it was set.
 pub(super) fn origin(Value { name, data, place }: &Value) -> String {
     let data = match data {
-        Data::Dword(UNLIMITED) => "0xFFFFFFFF".to_owned(),
-        Data::Dword(number) => number.to_string(),
+        Data::Dword(number) => shown(*number),
         Data::Text(text) => format!("\"{}\"", one_line(text)),
         Data::Other(kind) => format!("hex({kind:x})"),
     };
     format!("{place}: {} = {data}", one_line(name))
+}
+
+/// A number as people write it; the paper's "unlimited" is the only one in hexadecimal.
+pub(super) fn shown(number: u32) -> String {
+    if number == UNLIMITED { "0xFFFFFFFF".to_owned() } else { number.to_string() }
 }
 
 impl fmt::Display for Document {

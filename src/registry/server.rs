@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::document::{Setting, origin};
+use super::document::{Setting, origin, shown};
 use super::hive::{Key, Place, Value};
 use super::names::{
     POL_MSG_LIMIT, POLL_DROP_MSG_LIFE_TIME, POLL_LIFE_TIME, POLL_MSG_KBYTE_LIMIT, POLL_MSG_LIFE_TIME,
@@ -112,8 +112,11 @@ impl Reader<'_> {
         if let (Some((wins, _)), Some((loses, value))) = (&documented, &other)
             && wins != loses
         {
-            let sentence =
-                format!("{POL_MSG_LIMIT} is {loses}, but {POLL_MSG_LIMIT}, which overrides it, is {wins}");
+            let sentence = format!(
+                "{POL_MSG_LIMIT} is {}, but {POLL_MSG_LIMIT}, which overrides it, is {}",
+                shown(*loses),
+                shown(*wins)
+            );
             self.warnings.add(&value.place, sentence);
         }
         documented.or(other).map(|(number, value)| limit("poll_msg_limit", number, &value))

@@ -143,8 +143,9 @@ fn both_spellings_of_the_message_limit() {
     check("\"PollMsgLimit\"=dword:7", "poll_msg_limit = 7", "");
     check("\"PolMsgLimit\"=dword:7", "poll_msg_limit = 7", "");
     check("\"PolMsgLimit\"=dword:7\n\"PollMsgLimit\"=dword:7", "poll_msg_limit = 7", "");
-    let both = "s.reg:4: PolMsgLimit is 7, but PollMsgLimit, which overrides it, is 8";
-    check("\"PolMsgLimit\"=dword:7\n\"PollMsgLimit\"=dword:8", "poll_msg_limit = 8", both);
+    let both = "s.reg:4: PolMsgLimit is 7, but PollMsgLimit, which overrides it, is 0xFFFFFFFF";
+    let lines = "\"PolMsgLimit\"=dword:7\n\"PollMsgLimit\"=dword:ffffffff";
+    check(lines, "poll_msg_limit = \"unlimited\"", both);
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl<J: Journal> Engine<J> {
         if state.ended {
             return Err(Gone);
         }
-        let told = Told { row: Row::Written, wait, ..Told::NOTHING };
+        let told = Told { row: Row::Changed, wait, ..Told::NOTHING };
         let ended = self.change_locked(slot, &mut state, told, |_, state| state.end(limits, now));
         self.schedule(slot.id, &mut state, limits);
         if state.next_deadline(limits).is_none() {
@@ -229,7 +229,7 @@ impl<J: Journal> Engine<J> {
                 return Err(CreateError::TooMany);
             }
             index.insert(slot.clone());
-            let told = Told { row: Row::Written, wait: true, ..Told::NOTHING };
+            let told = Told { row: Row::New, wait: true, ..Told::NOTHING };
             self.record(&slot, &mut slot.lock(), told)
         };
         self.look_by(id, &mut slot.lock(), lease_ends);
@@ -277,7 +277,7 @@ impl<J: Journal> Engine<J> {
         state.lease_ends = lease_ends;
         // A shorter lease must be seen in time; a longer one is seen when the old deadline comes.
         self.look_by(mailbox, &mut state, lease_ends);
-        Ok(self.record(&slot, &mut state, Told { row: Row::Written, wait: true, ..Told::NOTHING }))
+        Ok(self.record(&slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
     }
 
     pub(super) fn end(

@@ -1,16 +1,21 @@
-//! Log lines about lost messages: one when it starts and one when it ends, however many there are.
+//! Lost messages: each is counted; the log has one line when it starts and one when it ends, however many
+//! there are.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::Metrics;
 use crate::mailbox::{DropReason, Lost, Timestamp};
 
 /// After so long without a loss it counts as over.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Knows which kinds of loss are going on.
-#[derive(Debug, Default)]
-pub struct DropLog(Mutex<[Option<Episode>; DropReason::ALL.len()]>);
+/// Told of every loss, whoever caused it; knows which kinds of loss are going on.
+#[derive(Debug)]
+pub struct Drops {
+    metrics: Arc<Metrics>,
+    episodes: Mutex<[Option<Episode>; DropReason::ALL.len()]>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Episode {
@@ -19,13 +24,19 @@ struct Episode {
     latest: Timestamp,
 }
 
-impl DropLog {
+impl Drops {
+    /// Nothing was lost yet; what will be is counted there.
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, episodes: Mutex::default() }
+    }
+
     /// Messages were lost.
     pub fn record(&self, lost: &Lost, now: Timestamp) {
         if lost.total() == 0 {
             return;
         }
-        let mut episodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.metrics.lost(lost);
+        let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
         for (reason, messages) in lost.by_reason() {
             match &mut episodes[reason as usize] {
                 Some(episode) => {
@@ -43,7 +54,7 @@ impl DropLog {
     /// Tells of what is over by `now`; returns how many kinds of loss that were.
     pub fn tick(&self, now: Timestamp) -> usize {
         let mut over = 0;
-        let mut episodes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
         for (reason, slot) in DropReason::ALL.into_iter().zip(episodes.iter_mut()) {
             if let Some(episode) = slot.take_if(|episode| now.since(episode.latest) >= QUIET) {
                 over += 1;

@@ -9,5 +9,5 @@ mod metrics;
 mod store;
 
 pub use deliveries::DeliveryResult;
-pub use drops::DropLog;
+pub use drops::Drops;
 pub use metrics::{Metrics, PollResult, UpstreamError};

@@ -51,7 +51,7 @@ impl Gateway {
     /// What the admin listener says: the status and the text.
     pub fn admin(&self, path: &str) -> (u16, String) {
         let mut stream = connect(&self.admin).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let (head, body) = read_message(&mut stream).unwrap();
         (status(&head), String::from_utf8(body).unwrap())
     }
@@ -178,7 +178,8 @@ impl Mailbox {
         let (head, body) = read_message(stream)?;
         match status(&head) {
             200 => {}
-            204 => return Ok(0),
+            // Nothing, or something that cannot be read just now: it comes later.
+            204 | 503 => return Ok(0),
             _ => panic!("{head}"),
         }
         let answer: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -8,6 +8,9 @@
 
 mod support;
 
+mod admin;
+mod admin_access;
+mod admin_document;
 mod bounds;
 mod callback;
 mod deliver;

@@ -12,13 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::support::{Gate, Message, Socket, Step, answer, poll, rvp, text, within};
-
-async fn admin(gate: &Gate, method: &str, path: &str) -> Message {
-    let mut socket = Socket::connect(gate.admin).await;
-    socket.send(text(&format!("{method} {path} HTTP/1.1\nHost: a"), "")).await;
-    if method == "HEAD" { socket.head_only().await } else { socket.answer().await }
-}
+use crate::support::{Gate, Socket, Step, answer, poll, rvp, within};
 
 #[tokio::test]
 async fn held_polls_are_answered_early_when_the_gateway_stops() {
@@ -123,15 +117,15 @@ async fn health_and_readiness() {
         config.polling.limits.bytes = pollgate::mailbox::Bound::Unlimited;
     })
     .await;
-    assert_eq!(admin(&gate, "GET", "/healthz").await.body_text(), "ok\n");
-    let ready = admin(&gate, "GET", "/readyz").await;
+    assert_eq!(gate.operate("GET", "/healthz").await.body_text(), "ok\n");
+    let ready = gate.operate("GET", "/readyz").await;
     assert_eq!(ready.status(), 200);
     for what in ["upstream", "store", "listeners"] {
         assert!(ready.body_text().contains(&format!("ok      {what}: ")), "{}", ready.body_text());
     }
-    assert_eq!(admin(&gate, "HEAD", "/readyz").await.status(), 200);
-    assert_eq!(admin(&gate, "GET", "/nothing").await.status(), 404);
-    let answer = admin(&gate, "POST", "/metrics").await;
+    assert_eq!(gate.operate("HEAD", "/readyz").await.status(), 200);
+    assert_eq!(gate.operate("GET", "/nothing").await.status(), 404);
+    let answer = gate.operate("POST", "/metrics").await;
     assert_eq!((answer.status(), answer.field("allow").as_deref()), (405, Some("GET, HEAD")));
 }
 
@@ -139,11 +133,11 @@ async fn health_and_readiness() {
 async fn a_gateway_whose_upstream_is_down_lives_but_is_not_ready() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let gate = Gate::with(|config| config.upstream.address = gone.to_string()).await;
-    let ready = admin(&gate, "GET", "/readyz").await;
+    let ready = gate.operate("GET", "/readyz").await;
     assert_eq!(ready.status(), 503);
     assert!(ready.body_text().contains("failed  upstream: "), "{}", ready.body_text());
     assert!(ready.body_text().contains("ok      store: "), "{}", ready.body_text());
-    assert_eq!(admin(&gate, "GET", "/healthz").await.status(), 200);
+    assert_eq!(gate.operate("GET", "/healthz").await.status(), 200);
 }
 
 #[tokio::test]
@@ -183,7 +177,7 @@ async fn metrics_follow_what_happens() {
     ] {
         assert_eq!(gate.metric(sample).await, value, "{sample}");
     }
-    let text = admin(&gate, "GET", "/metrics").await.body_text();
+    let text = gate.operate("GET", "/metrics").await.body_text();
     for secret in [&kari.poll, &kari.token, &kari.id, "kari"] {
         assert!(!text.contains(secret.trim_start_matches("/.pollgate/").trim_start_matches('/')), "{secret}");
     }

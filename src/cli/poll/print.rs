@@ -6,7 +6,7 @@ use std::io;
 use anstyle::{AnsiColor, Style};
 
 use crate::agent::Message;
-use crate::cli::output;
+use crate::cli::output::{self, harmless};
 
 const DIM: Style = Style::new().dimmed();
 
@@ -15,7 +15,7 @@ const SHOWN: [&str; 2] = ["RVP-From-Principal", "Content-Type"];
 
 /// One JSON object on a line: the message as the gateway gave it.
 pub(super) fn json(message: &Message) -> io::Result<bool> {
-    output::print(format_args!("{}\n", serde_json::to_string(message)?))
+    output::print(format_args!("{}\n", output::json(message)))
 }
 
 /// Lines for people.
@@ -55,38 +55,9 @@ fn lines(message: &Message) -> String {
     lines
 }
 
-/// The same without what could play with the terminal: control characters, and those that change the
-/// direction of the text.
-fn harmless(text: &str) -> String {
-    let plays = |c: char| {
-        (c.is_control() && c != '\t')
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().fold(String::with_capacity(text.len()), |mut safe, c| {
-        if plays(c) {
-            safe.extend(c.escape_default());
-        } else {
-            safe.push(c);
-        }
-        safe
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_cannot_play_with_the_terminal() {
-        for (text, shown) in [
-            ("plain, grün, 日本語\t.", "plain, grün, 日本語\t."),
-            ("\u{1b}[31mred\u{7}", "\\u{1b}[31mred\\u{7}"),
-            ("a\rb\u{9b}c\u{7f}", "a\\rb\\u{9b}c\\u{7f}"),
-            ("\u{202e}gnp", "\\u{202e}gnp"),
-        ] {
-            assert_eq!(harmless(text), shown);
-        }
-    }
 
     #[test]
     fn a_message_for_people() {

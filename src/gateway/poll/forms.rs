@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::Form;
 use super::hold::{News, Poll};
-use crate::http1::Response;
-use crate::mailbox::{Subscription, TakenMessage, Timestamp};
+use crate::clock::rfc3339;
+use crate::http1::{Response, field_lines};
+use crate::mailbox::{Subscription, TakenMessage};
 
 /// A message, and whose it is.
 pub struct Handed {
@@ -159,25 +160,11 @@ impl<'a> JsonMessage<'a> {
             class: message.class.name(),
             method: &message.method,
             target,
-            headers: std::iter::once(host).chain(header_fields(&message.header_lines)).collect(),
+            headers: std::iter::once(host).chain(field_lines(&message.header_lines)).collect(),
             body: text,
             body_base64: text.is_none().then(|| STANDARD.encode(&message.body)),
         }
     }
-}
-
-/// The fields of kept header lines; a byte that is not ASCII is read as Latin-1, as HTTP once was.
-fn header_fields(lines: &[u8]) -> impl Iterator<Item = (String, String)> {
-    let latin1 = |bytes: &[u8]| bytes.iter().map(|b| char::from(*b)).collect::<String>();
-    lines.split(|b| *b == b'\n').filter_map(move |line| {
-        let colon = line.iter().position(|b| *b == b':')?;
-        Some((latin1(&line[..colon]), latin1(line[colon + 1..].trim_ascii())))
-    })
-}
-
-fn rfc3339(at: Timestamp) -> String {
-    let at = SystemTime::UNIX_EPOCH + Duration::from_millis(at.as_millis());
-    humantime::format_rfc3339_millis(at).to_string()
 }
 
 fn json(value: &impl Serialize) -> Bytes {

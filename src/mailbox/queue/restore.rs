@@ -1,6 +1,8 @@
 //! A mailbox that outlives the process: what must be known of it, and how it comes back.
 
-use super::{Buffered, Change, DroppedMessage, EventId, Mailbox, Timestamp};
+use std::collections::BTreeMap;
+
+use super::{Buffered, Change, Class, DroppedMessage, EventId, Mailbox, Timestamp};
 
 /// What a mailbox knows beside its messages, as far as it must survive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,21 +19,31 @@ impl<C: Clone> Mailbox<C> {
     /// A mailbox as it was before. From now on it records what [changes](Self::changes).
     ///
     /// Every message counts as possibly handed out: an acknowledgement by a client that holds them is
-    /// obeyed, and none is changed in place. Messages come by growing id, dropped messages as they were
-    /// dropped.
+    /// obeyed, and none is changed in place. Dropped messages come as they were dropped.
     pub fn restore(
         snapshot: Snapshot,
         messages: impl IntoIterator<Item = (EventId, Buffered<C>)>,
         dropped: impl IntoIterator<Item = DroppedMessage<C>>,
     ) -> Self {
         let Snapshot { explicit, gap, first_submitted } = snapshot;
-        let mut mailbox = Self { explicit, gap, first_submitted, ..Self::default() };
-        for (id, message) in messages {
-            mailbox.offered(id);
-            mailbox.insert(id, message);
-        }
-        mailbox.ever_handed_out = mailbox.newest;
-        mailbox.changes = Some(Vec::new());
+        // Built as a whole: trees that grow at their end stay half empty.
+        let messages: BTreeMap<EventId, Buffered<C>> = messages.into_iter().collect();
+        let newest = messages.last_key_value().map_or(EventId(0), |(id, _)| *id);
+        let others = || messages.iter().filter(|(_, message)| *message.class() != Class::Message);
+        let mut mailbox = Self {
+            bytes: messages.values().map(|message| message.cost).sum(),
+            expiries: messages.iter().map(|(id, message)| (message.expires, *id)).collect(),
+            replaceable: others().map(|(id, message)| (message.class().clone(), *id)).collect(),
+            typing: others().filter(|(_, message)| message.class().is_typing()).map(|(id, _)| *id).collect(),
+            newest,
+            ever_handed_out: newest,
+            messages,
+            explicit,
+            gap,
+            first_submitted,
+            changes: Some(Vec::new()),
+            ..Self::default()
+        };
         for dropped in dropped {
             let changes = &mut mailbox.changes;
             mailbox.dropped.push(dropped, |oldest| {

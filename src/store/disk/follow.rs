@@ -1,6 +1,7 @@
 //! What happens in the engine, as rows for the writer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::cache::Bodies;
 use super::elapsed::StoreClock;
@@ -24,6 +25,8 @@ pub(super) struct Follower {
     pub(super) writer: Handle,
     pub(super) bodies: Bodies,
     pub(super) clock: StoreClock,
+    /// The newest id of a mailbox.
+    pub(super) newest_mailbox: AtomicU64,
 }
 
 impl Journal for Follower {
@@ -47,9 +50,12 @@ impl Journal for Follower {
         let mut puts = Vec::new();
         match row {
             Row::Same => {}
-            Row::Written => {
+            Row::New | Row::Changed => {
                 puts.push(Put::row(Table::Mailboxes, slot.id.0, mailbox_row(slot, state).write(self.clock)));
-                puts.push(Put::row(Table::Meta, meta::MAILBOXES, write_number(slot.id.0)));
+                if row == Row::New {
+                    let newest = self.newest_mailbox.fetch_max(slot.id.0, Relaxed).max(slot.id.0);
+                    puts.push(Put::row(Table::Meta, meta::MAILBOXES, write_number(newest)));
+                }
             }
             Row::Gone => {
                 puts.push(Put::no_row(Table::Mailboxes, slot.id.0));

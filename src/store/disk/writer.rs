@@ -119,8 +119,14 @@ impl Writer {
         ids.newest.store(self.reserved, Relaxed);
         ids.reserved.store(self.reserved, Relaxed);
         let (requests, received) = channel();
-        let mut thread =
-            Thread { writer: self, ids: ids.clone(), unsaved: Staged::default(), retry: None, looked: None };
+        let mut thread = Thread {
+            writer: self,
+            ids: ids.clone(),
+            unsaved: Staged::default(),
+            retry: None,
+            looked: None,
+            reopened: false,
+        };
         let mut staged = Staged::default();
         for put in std::mem::take(&mut thread.writer.first) {
             staged.put(put);
@@ -143,6 +149,8 @@ struct Thread {
     retry: Option<(Instant, Duration)>,
     /// When it last looked how much room there is.
     looked: Option<Instant>,
+    /// Whether the file was read anew since the last commit failed.
+    reopened: bool,
 }
 
 /// What is written in one commit, and who waits for it.
@@ -252,16 +260,20 @@ impl Thread {
         self.writer.status.broken.store(true, Relaxed);
         tracing::error!(%error, "the store cannot write: callbacks are refused until it can again");
         self.unsaved.then(staged);
+        self.reopened = false;
         if error.is_no_space() {
             self.look();
         }
         self.retry = Some((clock::instant() + FIRST_RETRY, FIRST_RETRY * 2));
     }
 
-    /// Tries again what failed, on a file that was read anew.
+    /// Tries again what failed, on a file that was read anew. If it fails again, the file is read anew at
+    /// once, so that polls find in it what was written before.
     fn heal(&mut self, wait: Duration) {
         let mut unsaved = std::mem::take(&mut self.unsaved);
-        let healed = self.writer.file.reopen().and_then(|()| self.commit(&mut unsaved));
+        let reopened = if self.reopened { Ok(()) } else { self.writer.file.reopen() };
+        let healed = reopened.and_then(|()| self.commit(&mut unsaved));
+        self.reopened = healed.is_ok() || self.writer.file.reopen().is_ok();
         match healed {
             Ok(()) => {
                 self.retry = None;
@@ -295,6 +307,7 @@ impl Thread {
                 tracing::warn!(free, wanted = min_free_bytes, "no space: callbacks are refused");
             } else {
                 tracing::warn!(free, "there is space again: callbacks are taken");
+                self.retry = self.retry.map(|_| (clock::instant(), FIRST_RETRY));
             }
         }
     }

@@ -44,8 +44,10 @@ pub(in crate::store) struct Step<'a, J: Journal + ?Sized> {
 pub(in crate::store) enum Row {
     /// It is what it was.
     Same,
-    /// It is new, or was changed.
-    Written,
+    /// It is new. These are recorded one at a time, but not always by growing id.
+    New,
+    /// It was changed.
+    Changed,
     /// The mailbox is over, and nothing of it is kept.
     Gone,
 }

@@ -9,7 +9,7 @@ use pollgate::config::{Config, StoreKind};
 use pollgate::gateway::Gateway;
 use pollgate::mailbox::LifeTimes;
 
-use super::{Message, Socket, Upstream, rvp, text, until};
+use super::{Document, Message, Socket, Upstream, rvp, text, until};
 
 pub struct Gate {
     pub upstream: Upstream,
@@ -149,10 +149,40 @@ impl Gate {
 
     /// The value of a sample, by its name with labels.
     pub async fn metric(&self, sample: &str) -> f64 {
-        let answer = exchange(self.admin, "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let answer = exchange(self.admin, "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         let text = answer.body_text();
         let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         value.unwrap_or_else(|| panic!("no {sample} in\n{text}")).parse().expect("a number")
+    }
+}
+
+/// What operators ask.
+impl Gate {
+    /// One request at the admin listener, whose answer is held against the API's document.
+    pub async fn operate(&self, method: &str, target: &str) -> Message {
+        self.operate_with(method, target, "").await
+    }
+
+    /// The same with these fields; each ends its line.
+    pub async fn operate_with(&self, method: &str, target: &str, fields: &str) -> Message {
+        let host = if fields.contains("Host: ") { "" } else { "Host: localhost\n" };
+        let request = text(&format!("{method} {target} HTTP/1.1\n{host}{fields}"), "");
+        let mut socket = Socket::connect(self.admin).await;
+        socket.send(request).await;
+        if method == "HEAD" {
+            return socket.head_only().await;
+        }
+        let answer = socket.answer().await;
+        if target.starts_with("/api/") {
+            Document::served().check(method, target, &answer);
+        }
+        answer
+    }
+
+    /// The ids of all mailboxes.
+    pub async fn ids(&self) -> Vec<u64> {
+        let list = self.operate("GET", "/api/v1/mailboxes?limit=1000").await.json();
+        list["mailboxes"].as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect()
     }
 }
 

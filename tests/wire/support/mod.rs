@@ -1,5 +1,6 @@
 //! What every test needs: a gateway at work, an upstream with a script, and sockets.
 
+mod document;
 mod gate;
 mod message;
 mod multipart;
@@ -9,6 +10,7 @@ mod upstream;
 
 use std::time::Duration;
 
+pub use document::Document;
 pub use gate::{CLIENT, Gate, Login, bodies, life_times, poll};
 pub use message::Message;
 pub use multipart::{parts, request};

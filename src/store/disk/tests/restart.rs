@@ -239,6 +239,17 @@ async fn ids_never_repeat() {
     }
 }
 
+/// A mailbox that is over is not called back to life by what happens to older ones.
+#[tokio::test]
+async fn the_id_of_a_mailbox_that_is_over_is_not_given_again() {
+    let mut machine = Machine::start();
+    let (older, newer) = (machine.mailbox(1).await, machine.mailbox(2).await);
+    machine.store().end(newer, &machine.limits, machine.now()).await.unwrap();
+    machine.store().grant(older, Some("7"), after(5000)).await.unwrap();
+    machine.restart().await;
+    assert!(machine.mailbox(3).await > newer);
+}
+
 /// An id that a client may have seen in the moment before a crash is not given again.
 #[tokio::test]
 async fn an_id_that_was_given_and_not_written_is_not_given_again() {

@@ -1,0 +1,72 @@
+//! Changing what is in mailboxes. What is lost by it is counted and logged as any other loss.
+
+use serde::Serialize;
+
+use super::answer;
+use crate::admin::Admin;
+use crate::admin::problem::Problem;
+use crate::clock;
+use crate::http1::Response;
+use crate::mailbox::MailboxId;
+use crate::store::{Gone, ReplayError};
+
+#[derive(Serialize)]
+struct ReplayedJson {
+    replayed: u64,
+    refused: u64,
+}
+
+#[derive(Serialize)]
+struct DroppedJson {
+    dropped: u64,
+}
+
+impl Admin {
+    pub(super) async fn replay(&self, id: MailboxId) -> Result<Response, Problem> {
+        let now = clock::now();
+        let config = self.config.load_full();
+        let replay = match self.store.replay(id, &config.polling.limits, now).await {
+            Ok(replay) => replay,
+            Err(ReplayError::Gone(Gone)) => return Err(Problem::NoSuchMailbox),
+            Err(ReplayError::Ended) => return Err(Problem::MailboxEnded),
+            Err(ReplayError::Unavailable(lost)) => {
+                self.drops.record(&lost, now);
+                return Err(Problem::StoreUnavailable);
+            }
+        };
+        self.drops.record(&replay.lost, now);
+        let (replayed, refused) = (replay.replayed.replayed, replay.replayed.refused);
+        tracing::info!(mailbox = %id, replayed, refused, "dropped messages replayed by an operator");
+        Ok(answer(&ReplayedJson { replayed, refused }))
+    }
+
+    pub(super) async fn purge(&self, id: MailboxId) -> Result<Response, Problem> {
+        let now = clock::now();
+        let config = self.config.load_full();
+        let Ok(lost) = self.store.purge(id, &config.polling.limits, now).await else {
+            return Err(self.gone_or_ended(id).await);
+        };
+        self.drops.record(&lost, now);
+        tracing::info!(mailbox = %id, dropped = lost.total(), "mailbox purged by an operator");
+        Ok(answer(&DroppedJson { dropped: lost.total() }))
+    }
+
+    pub(super) async fn end(&self, id: MailboxId) -> Result<Response, Problem> {
+        let now = clock::now();
+        let config = self.config.load_full();
+        let Ok(lost) = self.store.end(id, &config.polling.limits, now).await else {
+            return Err(self.gone_or_ended(id).await);
+        };
+        self.drops.record(&lost, now);
+        tracing::info!(mailbox = %id, dropped = lost.total(), "mailbox ended by an operator");
+        Ok(answer(&DroppedJson { dropped: lost.total() }))
+    }
+
+    /// Why a mailbox is not live: those that ended can still be looked at.
+    async fn gone_or_ended(&self, id: MailboxId) -> Problem {
+        match self.store.report(id).await {
+            Ok(_) => Problem::MailboxEnded,
+            Err(Gone) => Problem::NoSuchMailbox,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Which paths there are, and what can be asked there.
+
+use crate::mailbox::MailboxId;
+
+/// A path of the API, whichever mailbox it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Document,
+    Mailboxes,
+    Mailbox,
+    Messages,
+    Dropped,
+    Replay,
+}
+
+/// What of it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Everything,
+    Mailbox(MailboxId),
+    /// What stands for the mailbox's id can be none.
+    NoMailbox,
+}
+
+impl Route {
+    const ALL: [Route; 6] =
+        [Route::Document, Route::Mailboxes, Route::Mailbox, Route::Messages, Route::Dropped, Route::Replay];
+
+    /// The path, with `{id}` for the mailbox.
+    fn template(self) -> &'static str {
+        match self {
+            Route::Document => "/api/v1/openapi.json",
+            Route::Mailboxes => "/api/v1/mailboxes",
+            Route::Mailbox => "/api/v1/mailboxes/{id}",
+            Route::Messages => "/api/v1/mailboxes/{id}/messages",
+            Route::Dropped => "/api/v1/mailboxes/{id}/dropped",
+            Route::Replay => "/api/v1/mailboxes/{id}/dropped/replay",
+        }
+    }
+
+    /// What can be asked there.
+    pub(super) fn methods(self) -> &'static [&'static str] {
+        match self {
+            Route::Document | Route::Mailboxes | Route::Dropped => &["GET", "HEAD"],
+            Route::Mailbox | Route::Messages => &["GET", "HEAD", "DELETE"],
+            Route::Replay => &["POST"],
+        }
+    }
+
+    /// Which path this is, and what of it is wanted.
+    pub(super) fn find(path: &str) -> Option<(Route, Wanted)> {
+        Self::ALL.into_iter().find_map(|route| Some((route, wanted(route.template(), path)?)))
+    }
+}
+
+/// What a path wants that is one of this template.
+fn wanted(template: &str, path: &str) -> Option<Wanted> {
+    let mut wanted = Wanted::Everything;
+    let (mut template, mut path) = (template.split('/'), path.split('/'));
+    loop {
+        match (template.next(), path.next()) {
+            (None, None) => return Some(wanted),
+            (Some("{id}"), Some(id)) => wanted = mailbox(id),
+            (Some(expected), Some(found)) if expected == found => {}
+            _ => return None,
+        }
+    }
+}
+
+fn mailbox(id: &str) -> Wanted {
+    // Digits alone: `u64::from_str` would let a plus sign pass.
+    let digits = id.bytes().all(|b| b.is_ascii_digit());
+    let id = digits.then(|| id.parse().ok()).flatten();
+    id.map_or(Wanted::NoMailbox, |id| Wanted::Mailbox(MailboxId(id)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn paths_lead_where_they_should() {
+        let seven = Wanted::Mailbox(MailboxId(7));
+        for (path, expected) in [
+            ("/api/v1/openapi.json", Some((Route::Document, Wanted::Everything))),
+            ("/api/v1/mailboxes", Some((Route::Mailboxes, Wanted::Everything))),
+            ("/api/v1/mailboxes/7", Some((Route::Mailbox, seven))),
+            ("/api/v1/mailboxes/7/messages", Some((Route::Messages, seven))),
+            ("/api/v1/mailboxes/7/dropped", Some((Route::Dropped, seven))),
+            ("/api/v1/mailboxes/7/dropped/replay", Some((Route::Replay, seven))),
+            ("/api/v1/mailboxes/x", Some((Route::Mailbox, Wanted::NoMailbox))),
+            ("/api/v1/mailboxes/+7", Some((Route::Mailbox, Wanted::NoMailbox))),
+            ("/api/v1/mailboxes/", Some((Route::Mailbox, Wanted::NoMailbox))),
+            ("/api/v1/mailboxes/99999999999999999999", Some((Route::Mailbox, Wanted::NoMailbox))),
+            ("/api/v1/mailboxes/7/", None),
+            ("/api/v1/mailboxes/7/messages/8", None),
+            ("/api/v2/mailboxes", None),
+            ("/api", None),
+            ("/api/", None),
+        ] {
+            assert_eq!(Route::find(path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_documented_is_what_there_is() {
+        const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+        let document: serde_json::Value = serde_json::from_str(super::super::DOCUMENT).unwrap();
+        let documented: BTreeMap<String, Vec<String>> = document["paths"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(path, item)| {
+                let asked = METHODS.iter().filter(|method| item.get(**method).is_some());
+                (path.clone(), asked.map(|method| method.to_uppercase()).collect())
+            })
+            .collect();
+        let routed: BTreeMap<String, Vec<String>> = Route::ALL
+            .into_iter()
+            .map(|route| {
+                // The document says once for all that HEAD is where GET is.
+                let methods = route.methods().iter().filter(|method| **method != "HEAD");
+                (route.template().to_owned(), methods.map(|method| (*method).to_owned()).collect())
+            })
+            .collect();
+        assert_eq!(documented, routed);
+        for route in Route::ALL {
+            let [get, head] = ["GET", "HEAD"].map(|method| route.methods().contains(&method));
+            assert_eq!(get, head, "{route:?}");
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! `pollgate mailbox`, the binary, against a gateway in this process and the demo's server behind it.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pollgate::app::{self, Listeners, Running};
+use pollgate::config::{Config, Listen, StoreKind, Token};
+use pollgate::demo::bodies;
+use pollgate::demo::rvp_server::RvpServer;
+use pollgate::http1::accept;
+use pollgate::http1::client::{Answer, Call, call, connect};
+use pollgate::mailbox::{Bound, CallbackToken, PollKey, Subscription, Timestamp};
+use pollgate::store::NewMailbox;
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const KARI: &str = "http://h/instmsg/aliases/kari";
+const ALAN: &str = "http://h/instmsg/aliases/alan";
+
+struct Stage {
+    running: Running,
+    server: RvpServer,
+}
+
+impl Stage {
+    /// A gateway in which kari and alan have a mailbox each.
+    async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let any = "127.0.0.1:0".parse().unwrap();
+        let users = ["kari", "alan"];
+        let server = RvpServer::start(accept::bind(any).unwrap(), &users, Arc::new(|_| ())).unwrap();
+        let mut config =
+            Config { listen: Listen { public: vec![any], callback: any, admin: any }, ..Config::default() };
+        config.store.kind = StoreKind::Memory;
+        config.upstream.address = server.address().to_string();
+        config.callback.url = "http://127.0.0.1:0".to_owned();
+        change(&mut config);
+        let listeners = Listeners::bind(&config.listen).unwrap();
+        let stage = Self { running: app::start(config, listeners).unwrap(), server };
+        for user in users {
+            stage.subscribes(user).await;
+        }
+        stage
+    }
+
+    async fn subscribes(&self, user: &str) {
+        let request = Call::new("SUBSCRIBE", &format!("/instmsg/aliases/{user}"))
+            .with("Notification-Type", "pragma/notify")
+            .with("RVP-From-Principal", format_args!("http://h/instmsg/aliases/{user}"))
+            .with("Call-Back", "http://10.1.2.3:4");
+        assert_eq!(ask(&self.running.public_address().to_string(), request, "").await.head.status, 200);
+    }
+
+    async fn says(&self, text: &str) {
+        let request = Call::new("NOTIFY", "/instmsg/aliases/kari").with("RVP-From-Principal", ALAN);
+        let body = bodies::instant_message(ALAN, KARI, text);
+        assert_eq!(ask(&self.server.address().to_string(), request, &body).await.head.status, 200);
+    }
+
+    /// `pollgate mailbox …` about this gateway.
+    async fn mailbox(&self, arguments: &[&str]) -> (i32, String, String) {
+        let admin = self.running.admin_address().to_string();
+        let (verb, rest) = arguments.split_first().unwrap();
+        ended(mailbox(&[&[*verb, "--admin", &admin], rest].concat()).output().await.unwrap())
+    }
+
+    /// What it prints when all is well.
+    async fn said(&self, arguments: &[&str]) -> String {
+        let (code, out, err) = self.mailbox(arguments).await;
+        assert_eq!((code, err.as_str()), (0, ""), "{arguments:?}");
+        out
+    }
+
+    async fn json(&self, arguments: &[&str]) -> Value {
+        let out = self.said(&[arguments, &["--json"]].concat()).await;
+        assert_eq!(out.lines().count(), 1, "{out}");
+        serde_json::from_str(&out).unwrap()
+    }
+
+    /// The ids of kari's mailbox and of alan's.
+    async fn ids(&self) -> [String; 2] {
+        let list = self.json(&["list"]).await;
+        [0, 1].map(|at| list["mailboxes"][at]["id"].to_string())
+    }
+}
+
+fn mailbox(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
+    command.arg("mailbox").args(arguments).env_clear().env("POLLGATE_CONFIG", "").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+async fn ask(address: &str, request: Call, body: &str) -> Answer {
+    let mut connection = connect(address, PATIENCE).await.unwrap();
+    let request = request.with("Host", "h").with("Content-Length", body.len());
+    call(&mut connection, request, body.as_bytes(), 1 << 20, PATIENCE).await.unwrap()
+}
+
+/// Exit code, stdout, stderr.
+fn ended(output: Output) -> (i32, String, String) {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The cells of each line but the first; columns stand two spaces apart.
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    let cells = |line| str::split(line, "  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+    table.lines().skip(1).map(cells).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mailboxes_are_listed_for_people_and_for_scripts() {
+    let stage = Stage::new().await;
+    stage.says("Lunch?").await;
+    let [kari, alan] = stage.ids().await;
+    let table = stage.said(&["list"]).await;
+    assert!(table.starts_with("ID  STATE  PRINCIPAL "), "{table}");
+    assert!(!table.contains('\u{1b}'), "no colours where there is no terminal");
+    let all = rows(&table);
+    assert_eq!(
+        (all[0][..4].to_vec(), all[1][..4].to_vec()),
+        (vec![&*kari, "live", KARI, "1"], vec![&*alan, "live", ALAN, "0"])
+    );
+    assert_eq!(all[1][4..], ["0 B", "-", "-", "0", "3h left"]);
+    let ends: Vec<Option<usize>> =
+        table.lines().take(2).map(|line| line.find("http").or(line.find("PRINC"))).collect();
+    assert_eq!(ends[0], ends[1], "{table}");
+
+    assert_eq!(rows(&stage.said(&["list", "--principal", ALAN]).await).len(), 1);
+    assert_eq!(stage.json(&["list", "--state", "ended"]).await, json!({ "mailboxes": [] }));
+    let (code, out, err) = stage.mailbox(&["list", "--state", "polled"]).await;
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "no mailboxes\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_goes_on_over_all_pages() {
+    let stage = Stage::new().await;
+    for number in 0..1100 {
+        let new = NewMailbox {
+            token: CallbackToken::from_random(number),
+            poll_key: PollKey::from_random(number),
+            subscription: Subscription::default(),
+            created: Timestamp::default(),
+            lease_ends: Timestamp::MAX,
+        };
+        stage.running.gateway().store.create(new).await.unwrap();
+    }
+    let list = stage.json(&["list"]).await;
+    let ids: Vec<u64> =
+        list["mailboxes"].as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect();
+    assert!(ids.len() == 1102 && ids.is_sorted_by(|a, b| a < b), "{}", ids.len());
+    assert_eq!(rows(&stage.said(&["list"]).await).len(), 1102);
+    assert_eq!(rows(&stage.said(&["list", "--principal", ALAN]).await).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_is_shown() {
+    let stage = Stage::new().await;
+    stage.says("Lunch?").await;
+    let [kari, alan] = stage.ids().await;
+    let shown = stage.said(&["show", &kari]).await;
+    for line in [
+        &format!("mailbox {kari}") as &str,
+        "  state        live",
+        &format!("  principal    {KARI}"),
+        "  callback     http://10.1.2.3:4",
+        "  last poll    none since the gateway started",
+        "  messages     1 of 100",
+        "  life time    30m for a message",
+        "               16h for a dropped one",
+        "  overflow     reject",
+    ] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+    }
+    assert!(shown.contains(" of 100.0 KiB\n"), "{shown}");
+    assert!(!stage.said(&["show", &alan]).await.contains("oldest"));
+    assert_eq!(stage.json(&["show", &kari]).await["limits"]["messages"], 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_are_peeked_into_without_playing_with_the_terminal() {
+    let stage = Stage::new().await;
+    stage.says("Now \u{1b}[31m!\u{9b}\u{202e}").await;
+    let [kari, alan] = stage.ids().await;
+    let table = stage.said(&["peek", &kari]).await;
+    let all = rows(&table);
+    assert_eq!((all.len(), all[0][1], all[0].last()), (1, "message", Some(&"no")), "{table}");
+    assert!(!table.contains("Now"), "{table}");
+    let whole = stage.said(&["peek", &kari, "--body"]).await;
+    assert!(whole.contains("    RVP-From-Principal: http://h/instmsg/aliases/alan\n"), "{whole}");
+    assert!(whole.contains("Now \\u{1b}[31m!\\u{9b}\\u{202e}"), "{whole}");
+    let json = stage.said(&["peek", &kari, "--body", "--json"]).await;
+    for said in [&whole, &json] {
+        assert!(!said.contains(['\u{1b}', '\u{9b}', '\u{202e}']), "{said}");
+    }
+    let json: Value = serde_json::from_str(&json).unwrap();
+    assert!(json["messages"][0]["body"].as_str().unwrap().contains("Now \u{1b}[31m!\u{9b}\u{202e}"));
+    assert_eq!(stage.mailbox(&["peek", &alan]).await, (0, String::new(), "no messages\n".to_owned()));
+    assert_eq!(stage.json(&["peek", &alan]).await, json!({ "messages": [] }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mailbox_is_purged_and_what_was_dropped_is_replayed() {
+    let stage = Stage::with(|config| config.polling.limits.messages = Bound::AtMost(2)).await;
+    stage.says("one").await;
+    stage.says("two").await;
+    let [kari, _] = stage.ids().await;
+    assert_eq!(stage.said(&["purge", &kari, "--yes"]).await, "2 messages dropped\n");
+    let table = stage.said(&["peek", &kari, "--dropped"]).await;
+    assert!(table.lines().next().unwrap().ends_with("DROPPED  REASON"), "{table}");
+    assert!(rows(&table).iter().all(|row| row.last() == Some(&"purged")), "{table}");
+    assert!(stage.said(&["peek", &kari, "--dropped", "--body"]).await.contains("dropped: purged"));
+    stage.says("three").await;
+    let said = stage.said(&["replay", &kari]).await;
+    assert_eq!(said, "1 message replayed, 1 refused, which stay dropped\n");
+    // Nobody can be asked where there is no terminal.
+    assert_eq!(stage.json(&["purge", &kari]).await, json!({ "dropped": 2 }));
+    assert_eq!(stage.json(&["replay", &kari]).await, json!({ "replayed": 2, "refused": 1 }));
+    assert_eq!(stage.json(&["peek", &kari]).await["messages"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_ends_with_1_and_the_reason() {
+    let stage = Stage::new().await;
+    for arguments in [
+        &["show", "999"][..],
+        &["peek", "999"],
+        &["replay", "999"],
+        &["purge", "999"],
+        &["peek", "999", "--json"],
+    ] {
+        let (code, out, err) = stage.mailbox(arguments).await;
+        assert_eq!((code, out.as_str()), (1, ""), "{arguments:?}");
+        assert!(err.starts_with("pollgate: There is no such mailbox: "), "{err}");
+    }
+    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let (code, _, err) = ended(mailbox(&["list", "--admin", &nowhere]).output().await.unwrap());
+    assert!(code == 1 && err.contains("cannot connect"), "{err}");
+    // The public listener is no admin listener.
+    let public = stage.running.public_address().to_string();
+    let (code, _, err) = ended(mailbox(&["list", "--admin", &public]).output().await.unwrap());
+    assert!(code == 1 && err.contains("is this the admin listener of a gateway?"), "{err}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_usage_ends_with_2() {
+    for arguments in [
+        &[][..],
+        &["list", "--state", "asleep"],
+        &["show"],
+        &["show", "kari"],
+        &["peek", "1", "--loud"],
+        &["list", "--admin", "nowhere"],
+        &["list", "--token-file", "/no/such/file"],
+    ] {
+        let (code, out, err) = ended(mailbox(arguments).output().await.unwrap());
+        assert_eq!((code, out.as_str()), (2, ""), "{arguments:?}");
+        assert!(!err.is_empty(), "{arguments:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_comes_from_the_flag_or_from_the_configurations_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (right, wrong) = (write("right", "s3cret\n"), write("wrong", "other\n"));
+    let token = Token::read(right.as_ref()).unwrap();
+    let stage = Stage::with(|config| config.admin.token = Some(token)).await;
+    for (flag, configured, expected) in [
+        (None, None, 1),
+        (Some(&right), None, 0),
+        (None, Some(&right), 0),
+        (Some(&wrong), Some(&right), 1),
+        (Some(&right), Some(&wrong), 0),
+    ] {
+        let admin = stage.running.admin_address().to_string();
+        let mut command = mailbox(&["list", "--admin", &admin]);
+        command.args(flag.iter().flat_map(|file| ["--token-file", file]));
+        command.envs(configured.map(|file| ("POLLGATE_ADMIN_TOKEN_FILE", file)));
+        let (code, _, err) = ended(command.output().await.unwrap());
+        assert_eq!(code, expected, "{flag:?} {configured:?}: {err}");
+        assert_eq!(err.contains("--token-file says which that is"), code == 1, "{err}");
+        assert!(!err.contains("s3cret") && !err.contains("other"), "{err}");
+    }
+    // Health is anybody's.
+    let admin = stage.running.admin_address().to_string();
+    let mut healthcheck = Command::new(env!("CARGO_BIN_EXE_pollgate"));
+    healthcheck.args(["healthcheck", "--admin", &admin]).env_clear().env("POLLGATE_CONFIG", "");
+    assert!(
+        healthcheck
+            .env("POLLGATE_ADMIN_TOKEN_FILE", "/no/such/file")
+            .output()
+            .await
+            .unwrap()
+            .status
+            .success()
+    );
+}
