@@ -261,6 +261,28 @@ async fn a_slow_client_delays_no_other() {
 }
 
 #[tokio::test]
+async fn clients_in_trouble_do_not_use_up_what_the_others_need() {
+    let gate = Gate::with(|config| {
+        calling(config);
+        config.delivery.max_concurrent = 1;
+    })
+    .await;
+    let (troubled, well) = (Upstream::start().await, listening().await);
+    let count = AtomicUsize::new(0);
+    troubled.script(move |_| match count.fetch_add(1, SeqCst) {
+        0 => vec![Step::Close],
+        _ => vec![Step::Wait(Arc::default())],
+    });
+    let to_troubled = login(&gate, "troubled", troubled.address).await;
+    let to_well = login(&gate, "well", well.address).await;
+    gate.deliver(&to_troubled, "1").await;
+    // From now on it has the only permit of its kind, and keeps it.
+    troubled.saw(2).await;
+    gate.deliver(&to_well, "1").await;
+    well.saw(1).await;
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_answer_is_given_up_and_tried_again() {
     let gate = Gate::with(|config| {
         calling(config);
