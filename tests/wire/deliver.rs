@@ -265,6 +265,7 @@ async fn clients_in_trouble_do_not_use_up_what_the_others_need() {
     let gate = Gate::with(|config| {
         calling(config);
         config.delivery.max_concurrent = 1;
+        config.delivery.answer_timeout = Duration::from_secs(3600);
     })
     .await;
     let (troubled, well) = (Upstream::start().await, listening().await);
