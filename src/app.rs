@@ -14,6 +14,7 @@ use crate::admin::Admin;
 use crate::clock;
 use crate::config::{self, Config, Listen, LiveConfig, StoreKind};
 use crate::gateway::callback::Callbacks;
+use crate::gateway::deliver::Deliverer;
 use crate::gateway::public::Public;
 use crate::gateway::{Access, Gateway, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
@@ -107,6 +108,8 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     let limits = |body| serve_limits(edge, body);
     serve_on(listeners.callback, Callbacks(gateway.clone()), limits(body), &tasks, &stop);
     serve_on(listeners.admin, admin, limits(64 * 1024), &tasks, &stop);
+    let deliverer = Arc::new(Deliverer::new(gateway.clone(), running.addresses()));
+    tasks.spawn(deliverer.run(tasks.clone(), stop.clone()));
     tasks.spawn(tick(gateway, stop));
     Ok(running)
 }
@@ -181,6 +184,12 @@ impl Running {
     /// Where operators ask.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Every address that is listened at.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let others = [self.callback_address, self.admin_address];
+        self.public_addresses.iter().copied().chain(others).collect()
     }
 
     /// What is running.

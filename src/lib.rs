@@ -3,7 +3,7 @@
 //! A client's request comes in at the public listener. If it is a subscription, its callback address is
 //! replaced by the gateway's own and a mailbox is made; whatever it is, it goes on to the upstream. What
 //! the upstream calls back with comes in at the callback listener, is kept as a message in that
-//! mailbox, and leaves with the answer to the client's next poll.
+//! mailbox, and leaves with the answer to the client's next poll, or is brought to a client that is called.
 //!
 //! # The map, in reading order
 //!
@@ -32,6 +32,7 @@
 //! - A limit is decided in one function, [`mailbox::plan()`]; every store obeys it.
 //! - A callback is answered 2xx only after its message is in the store; a message leaves it undelivered
 //!   only with a reason, which is counted, logged, and told to the client as a gap.
+//! - Nothing is connected to on a client's word alone: [`gateway::deliver`] holds every address against rules.
 //! - A poll takes messages when it answers and not while it waits, and they stay in their mailbox until
 //!   they are acknowledged.
 //! - Only [`gateway`] names pingora; what answers a poll or takes a callback does not.

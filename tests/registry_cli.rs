@@ -67,10 +67,14 @@ fn what_is_imported_is_valid_and_says_what_was_left_out() {
 
     # server.reg:5: PollMsgLimit = 0xFFFFFFFF
     poll_msg_limit = "unlimited"
+
+    [delivery]
+
+    # client.reg:4: PollingFlag = 1
+    mode = "polling"
     "#);
     insta::assert_snapshot!(warnings, @r#"
     warning: server.reg:6: PollLifeTime is not valid: all three values must be updated; PollLifeTimeMinimum and PollLifeTimeMaximum are missing; it is left out
-    warning: client.reg:4: PollingFlag of [HKEY_CURRENT_USER\Software\Microsoft\Exchange\Messenger\Profiles] is not supported by this version, and is left out
     "#);
 
     let output = run(&folder, &["registry", "import", "server.reg", "-o", "gate.toml"]);
@@ -82,20 +86,30 @@ fn what_is_imported_is_valid_and_says_what_was_left_out() {
 #[test]
 fn what_is_exported_is_imported_again() {
     let toml = "[polling]\npoll_support = false\npoll_msg_limit = 7\npoll_msg_kbyte_limit = \"unlimited\"\n\
-                poll_life_time = { default = 7, minimum = 6, maximum = 8 }\n";
+                poll_life_time = { default = 7, minimum = 6, maximum = 8 }\n\
+                [delivery]\nmode = \"fixed-ports\"\nports = \"1050-1060\"\npolling_period = \"3m\"\n";
     let folder = folder(&[("gate.toml", toml.as_bytes())]);
     for format in [&[][..], &["--regedit4"]] {
-        let export = ["registry", "export", "--server", "one.reg"];
+        let export = ["registry", "export", "--server", "one.reg", "--client", "one-client.reg"];
         let output = run(&folder, &[&export, format, &["-c", "gate.toml"]].concat());
         assert_eq!(said(&output), (0, "", ""));
-        let output = run(&folder, &["registry", "import", "one.reg", "-o", "again.toml"]);
+        let output = run(&folder, &["registry", "import", "one.reg", "one-client.reg", "-o", "again.toml"]);
         assert_eq!(said(&output), (0, "", ""));
-        let export = ["registry", "export", "--server", "two.reg"];
+        let export = ["registry", "export", "--server", "two.reg", "--client", "two-client.reg"];
         let output = run(&folder, &[&export, format, &["-c", "again.toml"]].concat());
         assert_eq!(said(&output), (0, "", ""));
         assert_eq!(read(&folder, "one.reg"), read(&folder, "two.reg"), "{format:?}");
+        assert_eq!(read(&folder, "one-client.reg"), read(&folder, "two-client.reg"), "{format:?}");
     }
     // The last one is in ANSI.
+    insta::assert_snapshot!(String::from_utf8(read(&folder, "one-client.reg")).unwrap(), @r#"
+    REGEDIT4
+
+    [HKEY_CURRENT_USER\Software\Microsoft\Exchange\Messenger\Profiles]
+    "PollingFlag"=dword:00000002
+    "PollingPeriod"=dword:00000003
+    "Ports"="1050-1060"
+    "#);
     insta::assert_snapshot!(String::from_utf8(read(&folder, "one.reg")).unwrap(), @r#"
     REGEDIT4
 
@@ -111,6 +125,25 @@ fn what_is_exported_is_imported_again() {
     "PollMsgKByteLimit"=dword:ffffffff
     "PollDropMsgLifeTime"=dword:0000e100
     "#);
+}
+
+#[test]
+fn what_is_not_as_it_was_meant_is_said() {
+    let toml = "[delivery]\nports = \"80\"\n[[client_policy]]\nmode = \"default\"\n";
+    let folder = folder(&[("gate.toml", toml.as_bytes())]);
+    let output = run(&folder, &["check-config", "-c", "gate.toml"]);
+    let low = "delivery.ports: begins below 1025, the first permissible port: random port selection takes the \
+               place of 80";
+    let warned = format!("warning: gate.toml: {low}\n");
+    assert_eq!(said(&output), (0, "gate.toml: the configuration is valid\n", warned.as_str()));
+    let output = run(&folder, &["check-config", "--json", "-c", "gate.toml"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["warnings"], serde_json::json!([low]));
+    assert!(output.stderr.is_empty());
+
+    let output = run(&folder, &["registry", "export", "--client", "c.reg", "-c", "gate.toml"]);
+    let policies = "warning: client_policy has no place in a registration file, and is left out\n";
+    assert_eq!(said(&output), (0, "", policies));
 }
 
 #[test]
@@ -138,7 +171,12 @@ fn what_cannot_be_read_ends_with_2_and_every_reason() {
         assert_eq!(said(&run(&folder, arguments)), (2, "", reasons), "{arguments:?}");
     }
     assert_eq!(read(&folder, "gate.toml"), b"[polling]\npoll_msg_limit = -1\n", "is as it was");
-    for arguments in [&["registry"][..], &["registry", "import"], &["registry", "export"]] {
+    for arguments in [
+        &["registry"][..],
+        &["registry", "import"],
+        &["registry", "export"],
+        &["registry", "export", "--regedit4"],
+    ] {
         assert_eq!(run(&folder, arguments).status.code(), Some(2), "{arguments:?}");
     }
 }

@@ -9,6 +9,8 @@
 //! Others run only when they are named:
 //! - `peers`: all of that beside nchan, nginx and HAProxy, as a table; see [`peers`].
 //! - `listeners`: our own server's parser beside hyper; see [`listeners`].
+//! - `deliver`: the time from a callback to its delivery, alone and beside as many clients that cannot be
+//!   reached.
 //! - `long-poll`: one poll, held for ten minutes.
 //!
 //! CPU time and memory are those of the server's processes alone, as the kernel counts them. The load is
@@ -18,6 +20,7 @@
 
 mod bare;
 mod client;
+mod deliver;
 mod flow;
 mod haproxy;
 mod hold;
@@ -64,6 +67,7 @@ async fn run(words: &[&str]) -> ExitCode {
     match words {
         ["peers", words @ ..] => return peers::run(words).await,
         ["listeners"] => return listeners::run().await,
+        ["deliver"] => return deliver::run().await,
         ["long-poll"] => return long_poll::run().await,
         _ => {}
     }

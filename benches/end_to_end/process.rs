@@ -150,11 +150,18 @@ pub struct Gateway {
 
 impl Gateway {
     pub fn start(upstream: SocketAddr) -> Self {
-        Self::with_threads(upstream, None)
+        Self::with(upstream, &[])
     }
 
     /// On as many worker threads, if given; otherwise on as many as it chooses.
     pub fn with_threads(upstream: SocketAddr, threads: Option<usize>) -> Self {
+        let threads = threads.map(|threads| threads.to_string());
+        let threads = threads.as_deref().map(|threads| ("TOKIO_WORKER_THREADS", threads));
+        Self::with(upstream, threads.as_slice())
+    }
+
+    /// With these variables in its environment.
+    pub fn with(upstream: SocketAddr, environment: &[(&str, &str)]) -> Self {
         let mut command = guarded(env!("CARGO_BIN_EXE_pollgate"));
         command.args(["serve", "--upstream", &upstream.to_string(), "--public", "127.0.0.1:0"]).args([
             "--callback",
@@ -165,10 +172,7 @@ impl Gateway {
             "json",
         ]);
         // As its peers do, which keep what they hold in memory.
-        command.env("POLLGATE_STORE_KIND", "memory");
-        if let Some(threads) = threads {
-            command.env("TOKIO_WORKER_THREADS", threads.to_string());
-        }
+        command.env("POLLGATE_STORE_KIND", "memory").envs(environment.iter().copied());
         let mut process = Server::spawn(command.stderr(Stdio::piped()));
         let mut lines = BufReader::new(process.0.stderr.take().unwrap()).lines();
         let addresses = lines.by_ref().map(Result::unwrap).find_map(|line| {

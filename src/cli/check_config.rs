@@ -19,7 +19,14 @@ pub(super) fn run(global: &Global, args: &CheckConfigArgs) -> anyhow::Result<Exi
     let variable = std::env::var("POLLGATE_CONFIG").ok();
     let file = config::locate(global.config.as_deref(), variable.as_deref());
     let name = file.map_or_else(|| "built-in defaults".to_owned(), |file| file.display().to_string());
-    let problems = global.load(Overrides::default()).err();
+    let loaded = global.load(Overrides::default());
+    let warnings = loaded.as_ref().map(config::warnings).unwrap_or_default();
+    let problems = loaded.err();
+    if !args.json {
+        for warning in &warnings {
+            eprintln!("warning: {name}: {warning}");
+        }
+    }
     match (&problems, args.json) {
         (None, false) => _ = output::print(format_args!("{name}: the configuration is valid\n"))?,
         (Some(error), false) => eprintln!("{error}"),
@@ -27,7 +34,7 @@ pub(super) fn run(global: &Global, args: &CheckConfigArgs) -> anyhow::Result<Exi
             let all = problems.iter().flat_map(|error| error.problems()).map(ToString::to_string);
             let all: Vec<String> = all.collect();
             let valid = problems.is_none();
-            let report = json!({ "valid": valid, "file": name, "problems": all });
+            let report = json!({ "valid": valid, "file": name, "problems": all, "warnings": warnings });
             output::print(format_args!("{report}\n"))?;
         }
     }

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Global, block_on};
 use crate::app::{self, Listeners};
-use crate::config::{Config, Overrides, StoreKind};
+use crate::config::{self, Config, Overrides, StoreKind};
 use crate::telemetry::logging;
 
 #[derive(Debug, Args)]
@@ -44,6 +44,9 @@ pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> 
         ..Overrides::default()
     })?;
     logging::start(&config.log);
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
     raise_descriptor_limit();
     block_on(serve(config))
 }

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::Config;
 use super::address::split_host_and_port;
 use super::reader::Reader;
+use super::{ClientPolicy, Config};
+use crate::mailbox::DeliveryMode;
 
 /// Reports every contradiction to the reader.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     credentials_without_users(config, reader);
     users_whom_nobody_asks(config, reader);
     an_algorithm_twice(config, reader);
+    fixed_ports_have_ports(config, reader);
 }
 
 /// Without a token, whoever reaches the admin listener may read and remove every message.
@@ -122,6 +124,21 @@ fn an_algorithm_twice(config: &Config, reader: &mut Reader<'_>) {
     for (index, algorithm) in algorithms.iter().enumerate() {
         if algorithms[..index].contains(algorithm) {
             reader.contradiction(&["auth.algorithms"], format!("{} is there twice", algorithm.name()));
+        }
+    }
+}
+
+/// A mode that needs ports, and none: nobody meant that.
+fn fixed_ports_have_ports(config: &Config, reader: &mut Reader<'_>) {
+    let lacks = |policy: &ClientPolicy| policy.mode_and_ports(config) == (DeliveryMode::FixedPorts, None);
+    let sentence = "\"fixed-ports\" needs ports, such as ports = \"1050-1060\"";
+    if lacks(&ClientPolicy::default()) {
+        reader.contradiction(&["delivery.mode", "delivery.ports"], sentence.to_owned());
+    }
+    for (index, policy) in config.client_policy.iter().enumerate() {
+        if lacks(policy) && policy.mode.is_some() {
+            let key = |name| format!("client_policy[{index}].{name}");
+            reader.contradiction(&[&key("mode"), &key("ports"), "delivery.ports"], sentence.to_owned());
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::value::{Reading, Value};
+use crate::mailbox::PollingPeriod;
 
 /// No poll is held for longer than a day: nothing between a client and the gateway keeps a silent
 /// connection for as long. (The paper's own example goes up to 57,600 seconds.)
@@ -33,6 +34,14 @@ pub(super) fn timeout(value: &Value) -> Reading<Duration> {
             LONGEST_TIMEOUT.as_secs()
         )
     })
+}
+
+/// A polling period: whole minutes, within the white paper's bounds.
+pub(super) fn polling_period(value: &Value) -> Reading<PollingPeriod> {
+    duration(value)
+        .filter(|time| time.subsec_nanos() == 0 && time.as_secs() % 60 == 0)
+        .and_then(|time| PollingPeriod::from_minutes(time.as_secs() / 60).ok())
+        .ok_or_else(|| format!("must be whole minutes between 1 and 15, such as \"10m\", not {value}"))
 }
 
 fn duration(value: &Value) -> Option<Duration> {
@@ -68,6 +77,27 @@ mod tests {
             (Value::Boolean(true), None),
         ] {
             assert_eq!(duration(&value), milliseconds.map(Duration::from_millis), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn polling_periods() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        for (value, minutes) in [
+            (text("10m"), Some(10)),
+            (text("1m"), Some(1)),
+            (text("15min"), Some(15)),
+            (Value::Integer(600), Some(10)),
+            (text("16m"), None),
+            (text("59s"), None),
+            (text("90s"), None),
+            (text("1m 1ms"), None),
+            (Value::Integer(10), None),
+            (Value::Integer(0), None),
+            (Value::Integer(u64::MAX.into()), None),
+        ] {
+            let period = polling_period(&value).ok();
+            assert_eq!(period.map(PollingPeriod::minutes), minutes, "{value:?}");
         }
     }
 

@@ -24,6 +24,7 @@ mod file;
 mod files;
 mod load;
 mod overrides;
+mod policy;
 mod problem;
 mod reader;
 mod resolve;
@@ -45,10 +46,11 @@ pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
 pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
+pub use policy::{Client, ClientPolicy, Pattern, choose, warnings};
 pub use problem::{LoadError, Problem, Source};
 pub use settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
-    Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel,
+    Polling, Store, StoreKind, Upstream,
 };
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};

@@ -144,6 +144,36 @@ impl<'a> Section<'_, 'a> {
         section.finish(read)
     }
 
+    /// Reads each table of the list `key`, `[[key]]` in the file. Only the file has them: the environment
+    /// has no name for the first or the second of them.
+    pub(super) fn tables<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&mut Section<'_, 'a>) -> T,
+    ) -> Vec<T> {
+        self.known.push(key);
+        let path = self.path_of(key);
+        let Some(Item { line, value }) = self.table.remove(key) else { return Vec::new() };
+        let Value::List(items) = value else {
+            let source = self.reader.line(line);
+            self.reader.problem(source, &path, format!("must be a list of tables, [[{key}]], not {value}"));
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for (index, Item { line, value }) in items.into_iter().enumerate() {
+            let source = self.reader.line(line);
+            let path = format!("{path}[{index}]");
+            let Value::Table(table) = value else {
+                self.reader.problem(source, &path, format!("must be a table, [[{key}]], not {value}"));
+                continue;
+            };
+            self.reader.sources.insert(path.clone(), source);
+            let section = Section { reader: &mut *self.reader, path, table, known: Vec::new(), stated: true };
+            tables.push(section.finish(&read));
+        }
+        tables
+    }
+
     /// What `key` is set to, or its default.
     pub(super) fn read<T>(
         &mut self,
@@ -225,7 +255,13 @@ impl<'a> Section<'_, 'a> {
     ) -> Vec<T> {
         let list = self.list(key, default, read);
         let path = self.path_of(key);
+        let items = format!("{path}[");
         if list.is_empty()
+            && !self
+                .reader
+                .problems
+                .iter()
+                .any(|problem| problem.key == path || problem.key.starts_with(&items))
             && let Some(source) = self.reader.sources.get(&path).cloned()
         {
             self.reader.problem(source, &path, "must have at least one item".to_owned());
@@ -268,6 +304,7 @@ impl<'a> Section<'_, 'a> {
         match (self.path.as_str(), value) {
             ("", Value::Table(_)) => "is not a section".to_owned(),
             ("", _) => "stands outside of the sections".to_owned(),
+            (path, _) if self.is_item() => format!("is not a key of {path}"),
             (path, _) => format!("is not a key of [{path}]"),
         }
     }
@@ -276,9 +313,14 @@ impl<'a> Section<'_, 'a> {
     fn take(&mut self, key: &'static str) -> Option<(Value, Source)> {
         self.known.push(key);
         let path = self.path_of(key);
+        let file = self.table.remove(key).map(|item| (item.value, self.reader.line(item.line)));
+        if self.is_item() {
+            let (value, source) = file?;
+            self.reader.sources.insert(path, source.clone());
+            return Some((value, source));
+        }
         let variable = env::variable(&path);
         self.reader.known.insert(path.clone());
-        let file = self.table.remove(key).map(|item| (item.value, self.reader.line(item.line)));
         let environment = self
             .reader
             .environment
@@ -288,6 +330,11 @@ impl<'a> Section<'_, 'a> {
         let (value, source) = flag.or(environment).or(file)?;
         self.reader.sources.insert(path, source.clone());
         Some((value, source))
+    }
+
+    /// Whether it is a table of a list.
+    fn is_item(&self) -> bool {
+        self.path.ends_with(']')
     }
 
     /// The dotted key of `key`, which is in quotes if it could be mistaken for several.

@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
-use crate::mailbox::{BatchLimits, Limits, Overflow};
+use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
-use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, timeout, whole_seconds};
+use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, whole_seconds};
+use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, EdgeLimits, Listen, Log, LogFormat, LogLevel, Polling,
-    Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel,
+    Polling, Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
-use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, quoted, switch};
+use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
 use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio};
 
 /// For whom a configuration is read.
@@ -84,6 +85,8 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         limits: root.section("limits", "[limits]", limits),
         store: root.section("store", "[store]", store),
         auth: root.section("auth", "[auth]", auth),
+        delivery: root.section("delivery", "[delivery]", delivery),
+        client_policy: root.tables("client_policy", client_policy),
         admin: root.section("admin", "[admin]", admin),
         log: root.section("log", "[log]", log),
     }
@@ -226,6 +229,46 @@ fn auth(section: &mut Section<'_, '_>) -> Auth {
         users_file: section.read("users_file", preset.users_file, optional_path),
         map_file: section.read("map_file", preset.map_file, optional_path),
         nonce_life_time: section.read("nonce_life_time", preset.nonce_life_time, timeout),
+    }
+}
+
+fn delivery(section: &mut Section<'_, '_>) -> Delivery {
+    let preset = Delivery::default();
+    Delivery {
+        mode: section.read("mode", preset.mode, mode),
+        polling_period: section.read("polling_period", preset.polling_period, polling_period),
+        ports: section.read("ports", preset.ports, ports),
+        allow: section.list("allow", preset.allow, address::network),
+        connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
+        answer_timeout: section.read("answer_timeout", preset.answer_timeout, timeout),
+        max_retry_delay: section.read("max_retry_delay", preset.max_retry_delay, timeout),
+        max_concurrent: section
+            .read("max_concurrent", preset.max_concurrent, |value| count(value, 1..=100_000)),
+    }
+}
+
+fn client_policy(section: &mut Section<'_, '_>) -> ClientPolicy {
+    let principal = |value: &Value| pattern(value, Pattern::whole, "\"http://im.example.com/*\"");
+    let user_agent = |value: &Value| pattern(value, Pattern::part, "\"MSMSGS\"");
+    ClientPolicy {
+        principal: section.read("principal", None, principal),
+        source: section.list_of_some("source", Vec::new(), address::network),
+        user_agent: section.read("user_agent", None, user_agent),
+        mode: section.read("mode", None, |value| mode(value).map(Some)),
+        polling_period: section.read("polling_period", None, |value| polling_period(value).map(Some)),
+        ports: section.read("ports", None, ports),
+    }
+}
+
+fn mode(value: &Value) -> Reading<DeliveryMode> {
+    choice(value, &DeliveryMode::ALL, DeliveryMode::as_str)
+}
+
+/// An empty one would match nobody, or everybody.
+fn pattern(value: &Value, read: fn(&str) -> Pattern, example: &str) -> Reading<Option<Pattern>> {
+    match value.text() {
+        Some(text) if !text.is_empty() => Ok(Some(read(text))),
+        _ => Err(format!("must be text, such as {example}, with * and ? as wildcards, not {value}")),
     }
 }
 

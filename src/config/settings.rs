@@ -7,8 +7,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::Token;
+use super::policy::ClientPolicy;
 use crate::auth::digest::Algorithm;
-use crate::mailbox::{BatchLimits, LifeTimes, Limits};
+use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +28,10 @@ pub struct Config {
     pub store: Store,
     /// Who may poll.
     pub auth: Auth,
+    /// How clients are told, unless a policy says otherwise.
+    pub delivery: Delivery,
+    /// How some clients are told; the first that matches counts.
+    pub client_policy: Vec<ClientPolicy>,
     /// Who may ask at the admin listener.
     pub admin: Admin,
     /// What is logged.
@@ -285,6 +290,43 @@ impl Default for Auth {
             users_file: None,
             map_file: None,
             nonce_life_time: Duration::from_secs(300),
+        }
+    }
+}
+
+/// `[delivery]`: white paper, *Client Registry Settings*, and what belongs beside it. With
+/// [`DeliveryMode::FixedPorts`] there are ports, be it ones that come to random port selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// PollingFlag.
+    pub mode: DeliveryMode,
+    /// PollingPeriod.
+    pub polling_period: PollingPeriod,
+    /// Ports, as they were typed; `None` is random port selection.
+    pub ports: Option<Ports>,
+    /// What may be connected to beside the address that a subscription came from.
+    pub allow: Vec<IpNet>,
+    /// How long a connection to a client may take to be made.
+    pub connect_timeout: Duration,
+    /// How long a client may take to answer a callback.
+    pub answer_timeout: Duration,
+    /// The longest wait before a client is tried again.
+    pub max_retry_delay: Duration,
+    /// How many clients are called at a time; at least one.
+    pub max_concurrent: u64,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            mode: DeliveryMode::Polling,
+            polling_period: PollingPeriod::default(),
+            ports: None,
+            allow: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: Duration::from_secs(10),
+            max_retry_delay: Duration::from_secs(300),
+            max_concurrent: 4096,
         }
     }
 }

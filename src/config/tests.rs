@@ -29,7 +29,7 @@ fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<C
     )
 }
 
-fn config(text: &str) -> Config {
+pub(super) fn config(text: &str) -> Config {
     resolved(text, &[], &Overrides::default()).unwrap()
 }
 
@@ -144,6 +144,19 @@ fn nothing_set_is_the_documented_defaults() {
             map_file: None,
             nonce_life_time: 300s,
         },
+        delivery: Delivery {
+            mode: Polling,
+            polling_period: PollingPeriod(
+                10,
+            ),
+            ports: None,
+            allow: [],
+            connect_timeout: 5s,
+            answer_timeout: 10s,
+            max_retry_delay: 300s,
+            max_concurrent: 4096,
+        },
+        client_policy: [],
         admin: Admin {
             token_file: None,
             token: None,
@@ -252,6 +265,23 @@ fn every_key_can_be_set() {
         users_file = "/etc/pollgate/users"
         map_file = "principals"
         nonce_life_time = 30
+        [delivery]
+        mode = "fixed-ports"
+        polling_period = "1m"
+        ports = "1050-1060"
+        allow = ["10.1.0.0/16"]
+        connect_timeout = "500ms"
+        answer_timeout = 2
+        max_retry_delay = "1m"
+        max_concurrent = 9
+        [[client_policy]]
+        principal = "http://im.example.com/*"
+        source = ["10.0.0.0/8", "::1"]
+        user_agent = "MSMSGS"
+        mode = "polling"
+        polling_period = "15m"
+        ports = "80"
+        [[client_policy]]
         [admin]
         token_file = "token"
         [log]
@@ -347,6 +377,65 @@ fn every_key_can_be_set() {
             ),
             nonce_life_time: 30s,
         },
+        delivery: Delivery {
+            mode: FixedPorts,
+            polling_period: PollingPeriod(
+                1,
+            ),
+            ports: Some(
+                Permissible(
+                    PortRange {
+                        first: 1050,
+                        last: 1060,
+                    },
+                ),
+            ),
+            allow: [
+                10.1.0.0/16,
+            ],
+            connect_timeout: 500ms,
+            answer_timeout: 2s,
+            max_retry_delay: 60s,
+            max_concurrent: 9,
+        },
+        client_policy: [
+            ClientPolicy {
+                principal: Some(
+                    "http://im.example.com/*",
+                ),
+                source: [
+                    10.0.0.0/8,
+                    ::1/128,
+                ],
+                user_agent: Some(
+                    "*MSMSGS*",
+                ),
+                mode: Some(
+                    Polling,
+                ),
+                polling_period: Some(
+                    PollingPeriod(
+                        15,
+                    ),
+                ),
+                ports: Some(
+                    TooLow(
+                        LowPorts {
+                            first: 80,
+                            last: 80,
+                        },
+                    ),
+                ),
+            },
+            ClientPolicy {
+                principal: None,
+                source: [],
+                user_agent: None,
+                mode: None,
+                polling_period: None,
+                ports: None,
+            },
+        ],
         admin: Admin {
             token_file: Some(
                 "token",
@@ -413,7 +502,7 @@ mode = "digest"
         ("POLLGATE_FOO", "1"),
     ];
     insta::assert_snapshot!(problems(text, &env), @r#"
-    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, auth, admin, log
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, log
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
@@ -436,7 +525,7 @@ mode = "digest"
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
-    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, limits, store, auth, admin, log
+    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, log
     environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
     environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
     environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
@@ -631,6 +720,59 @@ fn settings_that_contradict_each_other() {
 }
 
 #[test]
+fn problems_of_client_policies_have_their_lines() {
+    let text = r#"
+[delivery]
+mode = "fixed-ports"
+[[client_policy]]
+mode = "fixed"
+ports = "1060-1050"
+polling_period = 10
+prts = 1
+[[client_policy]]
+source = ["10.0.0.0/8",
+          "x"]
+principal = ""
+user_agent = 5
+ports = "0"
+"#;
+    let env = [("POLLGATE_CLIENT_POLICY[0]_MODE", "polling"), ("POLLGATE_CLIENT_POLICY", "x")];
+    insta::assert_snapshot!(problems(text, &env), @r#"
+    p.toml:3: delivery.mode: "fixed-ports" needs ports, such as ports = "1050-1060"
+    p.toml:5: client_policy[0].mode: must be "default" or "polling" or "fixed-ports", not "fixed"
+    p.toml:6: client_policy[0].ports: enter a range whose first port is not larger than its last, such as 1050-1060, not "1060-1050"
+    p.toml:7: client_policy[0].polling_period: must be whole minutes between 1 and 15, such as "10m", not 10
+    p.toml:8: client_policy[0].prts: is not a key of client_policy[0]; did you mean ports?
+    p.toml:11: client_policy[1].source[1]: must be an IP address or a network, such as "10.1.2.3" or "10.0.0.0/8", not "x"
+    p.toml:12: client_policy[1].principal: must be text, such as "http://im.example.com/*", with * and ? as wildcards, not ""
+    p.toml:13: client_policy[1].user_agent: must be text, such as "MSMSGS", with * and ? as wildcards, not 5
+    p.toml:14: client_policy[1].ports: enter a value in the permissible range: ports can range from 1025 to 65535, not "0"
+    environment POLLGATE_CLIENT_POLICY: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
+    environment POLLGATE_CLIENT_POLICY[0]_MODE: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
+    "#);
+    for (text, expected) in [
+        ("client_policy = [5, {}]", "p.toml:1: client_policy[0]: must be a table, [[client_policy]], not 5"),
+        (
+            "[client_policy]",
+            "p.toml:1: client_policy: must be a list of tables, [[client_policy]], not a table",
+        ),
+        (
+            "[[client_policy]]\nports = '1050'\n[[client_policy]]\nmode = 'fixed-ports'",
+            "p.toml:4: client_policy[1].mode: \"fixed-ports\" needs ports, such as ports = \"1050-1060\"",
+        ),
+        ("[[client_policy]]\nmode = 'fixed-ports'\nports = '80'", ""),
+        ("[delivery]\nports = '1050'\n[[client_policy]]\nmode = 'fixed-ports'", ""),
+        (
+            "[delivery]\nports = ''\nmode = 'fixed-ports'\n[[client_policy]]\nsource = ['::1']",
+            "p.toml:3: delivery.mode: \"fixed-ports\" needs ports, such as ports = \"1050-1060\"",
+        ),
+        ("[[client_policy]]\nsource = []", "p.toml:2: client_policy[0].source: must have at least one item"),
+    ] {
+        assert_eq!(problems(text, &[]), expected, "{text}");
+    }
+}
+
+#[test]
 fn no_key_takes_every_type() {
     let values = [
         "'\\u0007 nonsense'",
@@ -663,7 +805,7 @@ fn a_dotted_key_in_quotes_is_not_a_path() {
     assert_eq!(
         problems("'listen.admin' = '127.0.0.1:1'", &[]),
         "p.toml:1: \"listen.admin\": stands outside of the sections; \
-         there are listen, upstream, callback, polling, limits, store, auth, admin, log"
+         there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, log"
     );
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use crate::mailbox::Bound;
+use crate::mailbox::{Bound, Ports};
 
 /// What a value was read as, or what it must be.
 pub(super) type Reading<T> = Result<T, String>;
@@ -138,6 +138,16 @@ pub(super) fn kilobyte_limit(value: &Value) -> Reading<Bound> {
     })
 }
 
+/// Ports of a client: `"1050"`, `"1050-1060"`, or nothing.
+pub(super) fn ports(value: &Value) -> Reading<Option<Ports>> {
+    let number = value.integer().map(|number| number.to_string());
+    match number.as_deref().or_else(|| value.text()) {
+        Some("") => Ok(None),
+        Some(text) => Ports::parse(text).map(Some).map_err(|error| format!("{error}, not {value}")),
+        None => Err(format!("must be text, such as \"1050\" or \"1050-1060\", not {value}")),
+    }
+}
+
 /// One of `all`, by name.
 pub(super) fn choice<T: Copy>(value: &Value, all: &[T], name: fn(T) -> &'static str) -> Reading<T> {
     all.iter().copied().find(|one| value.text() == Some(name(*one))).ok_or_else(|| {
@@ -201,6 +211,28 @@ mod tests {
         assert_eq!(kilobyte_limit(&Value::Integer(0)), Ok(Bound::Disabled));
         assert_eq!(kilobyte_limit(&text("unlimited")), Ok(Bound::Unlimited));
         assert_eq!(kilobyte_limit(&Value::Integer(0xFFFF_FFFE)), Ok(Bound::AtMost(0xFFFF_FFFE * 1024)));
+    }
+
+    #[test]
+    fn ports_of_clients() {
+        let written = |value: &Value| ports(value).map(|ports| ports.map(|ports| ports.to_string()));
+        assert_eq!(written(&text("")), Ok(None));
+        for (value, expected) in [
+            (text("1050 - 1060"), Some("1050-1060")),
+            (text("80"), Some("80")),
+            (untyped("1050"), Some("1050")),
+            (Value::Integer(1050), Some("1050")),
+            (Value::Integer(65_536), None),
+            (Value::Integer(-1), None),
+            (text("random"), None),
+            (Value::Boolean(true), None),
+        ] {
+            assert_eq!(written(&value).ok().flatten().as_deref(), expected, "{value:?}");
+        }
+        assert_eq!(
+            written(&text("65536")).unwrap_err(),
+            "enter a value in the permissible range: ports can range from 1025 to 65535, not \"65536\""
+        );
     }
 
     #[test]

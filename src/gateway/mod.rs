@@ -10,11 +10,13 @@
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
+//! - [`deliver`]: messages brought to clients that are called.
 //!
-//! Polls and callbacks know nothing of pingora, and of each other only through the store.
+//! Polls, callbacks and deliveries know nothing of pingora, and of each other only through the store.
 
 pub mod access;
 pub mod callback;
+pub mod deliver;
 mod doors;
 pub mod poll;
 pub mod proxy;

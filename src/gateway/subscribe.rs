@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::Gateway;
 use super::poll;
 use crate::clock;
+use crate::config::{self, Client};
 use crate::dialect::rvp::{self, CALL_BACK};
 use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
@@ -88,7 +89,11 @@ pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> R
             pass(Intent::Renew { mailboxes: find(gateway, &ids, head.path()).await, lease })
         }
         Reading::Unsubscribe { ids } => pass(Intent::Unsubscribe(find(gateway, &ids, head.path()).await)),
-        Reading::Subscribe(subscribe) => {
+        Reading::Subscribe(mut subscribe) => {
+            let principal = subscribe.subscription.principal.as_deref();
+            let user_agent = head.fields.text("user-agent");
+            let signing_in = Client { principal, source: client, user_agent };
+            subscribe.subscription.connection = config::choose(&config, &signing_in);
             let token = CallbackToken::from_random(rand::random());
             let address = format!("{}/{token}", config.callback.url);
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
@@ -182,7 +187,8 @@ pub async fn give_up(gateway: &Gateway, intent: Intent) {
     }
 }
 
-async fn end(gateway: &Gateway, mailbox: MailboxId) {
+/// Ends a mailbox; what is left in it is lost.
+pub(super) async fn end(gateway: &Gateway, mailbox: MailboxId) {
     let now = clock::now();
     let limits = gateway.config().polling.limits.clone();
     if let Ok(lost) = gateway.store.end(mailbox, &limits, now).await {

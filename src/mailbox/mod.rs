@@ -12,6 +12,7 @@
 //!   keeps what it decides by ([`Buffered`]); where the message itself is, is its store's business.
 //! - [`Change`]: what an operation changed, for a store that follows it elsewhere.
 //! - [`Subscription`]: whose mailbox it is.
+//! - [`ConnectionSettings`]: how its client wants to be told.
 //!
 //! Invariants ([`Mailbox::check_invariants`] checks them after each step in tests and debug builds):
 //! - the byte total is the sum of the costs of the buffered messages;
@@ -25,6 +26,7 @@
 mod batch;
 mod buffered;
 mod change;
+mod connection;
 mod dropped;
 #[cfg(test)]
 mod follower;
@@ -45,6 +47,10 @@ mod time;
 pub use batch::{Batch, BatchLimits, MailboxTotals, Offered, Outcome, TakenMessage};
 pub use buffered::{Buffered, Incoming};
 pub use change::Change;
+pub use connection::{
+    ConnectionSettings, DeliveryMode, LowPorts, PollingPeriod, PollingPeriodError, PortRange, Ports,
+    PortsError,
+};
 pub use dropped::{DropReason, DroppedMessage, Lost};
 pub use id::{CallbackToken, EventId, HandoutId, MailboxId, PollKey};
 pub use limits::{Bound, LifeTimes, LifeTimesError, Limits, Overflow};

@@ -1,5 +1,6 @@
 //! The mailbox itself: the buffer of one subscription.
 
+mod deliver;
 mod replay;
 mod restore;
 

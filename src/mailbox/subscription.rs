@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::{ConnectionSettings, DeliveryMode};
+
 /// What is known of the lease that a mailbox belongs to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subscription {
@@ -19,9 +21,19 @@ pub struct Subscription {
     pub subscriber: Option<IpAddr>,
     /// The life time of messages that the client asked for (`Poll-Message-Lifetime`).
     pub message_life_time: Option<Duration>,
+    /// How the client wanted to be told when it signed in.
+    pub connection: ConnectionSettings,
 }
 
 impl Subscription {
+    /// How the client is told. One that gave no callback address chose polling, whatever its settings say.
+    pub fn delivery_mode(&self) -> DeliveryMode {
+        match self.callback {
+            Some(_) => self.connection.effective_mode(),
+            None => DeliveryMode::Polling,
+        }
+    }
+
     /// The target of a message that is handed to the client: its own callback address, or, for a client
     /// that gave none, the logical URL of the node it subscribed to.
     pub fn message_target(&self) -> Cow<'_, str> {

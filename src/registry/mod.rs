@@ -1,7 +1,7 @@
 //! Registration files (`.reg`): the white paper's settings as Exchange's administrators have them.
 //!
-//! [`import`] makes a configuration file of them, [`export_server`] makes one of them of the
-//! configuration. On the way in: `encoding` turns bytes into text, `parse` text into edits, `hive` edits
+//! [`import`] makes a configuration file of them, [`export_server`] and [`export_client`] make them of
+//! the configuration. On the way in: `encoding` turns bytes into text, `parse` text into edits, `hive` edits
 //! into keys and values, `server` and `client` take the documented ones out of it, and `document` writes
 //! them down. Nothing here reads or writes a file.
 //!
@@ -32,7 +32,7 @@ pub use hive::Place;
 pub use parse::Fault;
 pub use warning::Warning;
 
-use crate::config::Polling;
+use crate::config::{Delivery, Polling};
 use document::Document;
 use hive::Hive;
 use names::{PROFILES_KEY, SERVER_KEY};
@@ -100,8 +100,8 @@ pub fn import(files: &[File]) -> Result<Import, ImportError> {
     if !faults.is_empty() {
         return Err(ImportError { faults });
     }
-    let settings = hive.take(SERVER_KEY).map(|key| server::read(key, &mut warnings)).unwrap_or_default();
-    client::read(hive.take_all(PROFILES_KEY), &mut warnings);
+    let mut settings = hive.take(SERVER_KEY).map(|key| server::read(key, &mut warnings)).unwrap_or_default();
+    settings.extend(client::read(hive.take_all(PROFILES_KEY), &mut warnings));
     warnings.other_keys(hive.rest());
     let names: Vec<String> = files.iter().map(|file| one_line(&file.name)).collect();
     let document = Document { source: names.join(" and "), settings };
@@ -118,4 +118,9 @@ fn is_documented(key: &str) -> bool {
 /// The server's settings as a `.reg` file, with every value that the white paper documents.
 pub fn export_server(polling: &Polling, format: Format) -> Vec<u8> {
     write::file(format, SERVER_KEY, &server::values(polling))
+}
+
+/// The client's settings as a `.reg` file for its administrator, in the key that is above the profiles.
+pub fn export_client(delivery: &Delivery, format: Format) -> Vec<u8> {
+    write::file(format, PROFILES_KEY, &client::values(delivery))
 }

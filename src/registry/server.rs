@@ -35,15 +35,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A number, if there is one. What is of another type is there for nobody: that is how programs read
-    /// the registry.
     fn dword(&mut self, name: &str) -> Option<(u32, Value)> {
         let value = self.key.take(name)?;
-        if let Data::Dword(number) = value.data {
-            return Some((number, value));
-        }
-        self.warnings.add(&value.place, format!("{name} must be a REG_DWORD (dword:), and is left out"));
-        None
+        self.warnings.number(value)
     }
 
     /// Polling is off until it is switched on: "The Instant Message Polling feature on the Instant

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::names::{PROFILES_KEY, SERVER_KEY, SERVER_VALUES};
 use super::*;
 use crate::config::{Config, Overrides, load};
-use crate::mailbox::{Bound, LifeTimes, Limits};
+use crate::mailbox::{Bound, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
 fn file(name: &str, text: &str) -> File {
     File { name: name.to_owned(), bytes: Format::Version5.encode(text) }
@@ -212,21 +212,64 @@ fn what_is_left_out_is_named() {
     );
 }
 
+/// What the lines of the profiles' key, and perhaps of further keys, come to.
+#[track_caller]
+fn check_client(lines: &str, settings: &str, warnings: &str) {
+    let text = format!("REGEDIT4\n[{PROFILES_KEY}]\n{lines}");
+    let (said, warned) = imported(&[file("c.reg", &text)]);
+    assert_eq!((said.as_str(), warned.as_str()), (settings, warnings), "{lines}");
+}
+
 #[test]
-fn client_settings_have_no_place_yet() {
-    let text = format!(
-        "REGEDIT4\n[{PROFILES_KEY}]\n\"PollingFlag\"=dword:2\n[{PROFILES_KEY}\\a\\b]\n\"Ports\"=\"1050\"\n\"Prots\"=\"1\""
+fn client_settings() {
+    let flag = |flag| format!("\"PollingFlag\"=dword:{flag}\n");
+    let ports = "\"Ports\"=\"1050-1060\"\n";
+    check_client(&flag("0"), "mode = \"default\"", "");
+    check_client(&flag("1"), "mode = \"polling\"", "");
+    let fixed = "mode = \"fixed-ports\"\nports = \"1050-1060\"";
+    check_client(&(flag("2") + ports), fixed, "");
+    check_client(&flag("3"), "", "c.reg:3: PollingFlag must be 0, 1 or 2, not 3; it is left out");
+    let random = "c.reg:3: PollingFlag is 2, but there are no Ports: random port selection takes their place";
+    check_client(&flag("2"), "mode = \"default\"", random);
+    check_client(&(flag("2") + "\"Ports\"=\" \""), "mode = \"default\"", random);
+    check_client("\"PollingPeriod\"=dword:f", "polling_period = \"15m\"", "");
+    let period = "c.reg:3: PollingPeriod is 16, and is left out: enter a value between 1 and 15 minutes";
+    check_client("\"PollingPeriod\"=dword:10", "", period);
+    check_client(
+        "\"Ports\"=\"80-2000\"",
+        "ports = \"80-2000\"",
+        "c.reg:3: Ports begins below 1025, the first permissible port: random port selection takes the place of \
+         80-2000",
     );
-    let (settings, warnings) = imported(&[file("c.reg", &text)]);
-    assert_eq!(settings, "");
-    assert_eq!(
-        warnings,
-        format!(
-            "c.reg:3: PollingFlag of [{PROFILES_KEY}] is not supported by this version, and is left out\n\
-             c.reg:5: Ports of [{PROFILES_KEY}\\a\\b] is not supported by this version, and is left out\n\
-             c.reg:6: Prots is not a documented value, and is left out; did you mean Ports?"
-        )
+    check_client(
+        "\"Ports\"=\"1\\\"\"",
+        "",
+        "c.reg:3: Ports is \"1\"\", and is left out: must be one port or a range of ports from 1025 to 65535, \
+         such as 1050 or 1050-1060",
     );
+    check_client("\"Ports\"=dword:1", "", "c.reg:3: Ports must be a REG_SZ (a string), and is left out");
+    check_client(
+        "\"Prots\"=\"1\"",
+        "",
+        "c.reg:3: Prots is not a documented value, and is left out; did you mean Ports?",
+    );
+}
+
+#[test]
+fn profiles_that_agree_are_one() {
+    let profile = |name: &str, flag: u32| format!("[{PROFILES_KEY}\\{name}]\n\"PollingFlag\"=dword:{flag}\n");
+    check_client(&profile("a\\b", 1), "mode = \"polling\"", "");
+    check_client(&(profile("b", 1) + &profile("A", 1)), "mode = \"polling\"", "");
+    check_client(
+        &(profile("b", 1) + &profile("A", 0)),
+        "mode = \"default\"",
+        &format!(
+            "c.reg:4: PollingFlag of [{PROFILES_KEY}\\b] is not that of [{PROFILES_KEY}\\A], and is left out: \
+             all clients have the same"
+        ),
+    );
+    let own = "\"PollingFlag\"=dword:1\n".to_owned() + &profile("A", 1) + "\"Ports\"=\"1050\"";
+    check_client(&own, "mode = \"polling\"\nports = \"1050\"", "");
 }
 
 #[test]
@@ -271,17 +314,27 @@ proptest! {
         bytes in bounds(1024),
         drop_life_time in 0..=crate::config::LONGEST_LIFE_TIME.as_secs(),
         regedit4 in any::<bool>(),
+        mode in prop::sample::select(&DeliveryMode::ALL[..]),
+        minutes in 1..=15_u64,
+        ports in prop::option::of((1_u16..=u16::MAX, 1_u16..=u16::MAX)),
     ) {
         let mut config = Config::default();
+        config.delivery.ports =
+            ports.map(|(a, b)| Ports::parse(&format!("{}-{}", a.min(b), a.max(b))).unwrap());
+        let is_valid = mode != DeliveryMode::FixedPorts || ports.is_some();
+        config.delivery.mode = if is_valid { mode } else { DeliveryMode::Default };
+        config.delivery.polling_period = PollingPeriod::from_minutes(minutes).unwrap();
         config.polling.poll_support = poll_support;
         config.polling.poll_life_time = poll_life_time;
         let drop_life_time = Duration::from_secs(drop_life_time);
         config.polling.limits =
             Limits { messages, bytes, life_time, drop_life_time, ..config.polling.limits };
         let format = if regedit4 { Format::Regedit4 } else { Format::Version5 };
-        let bytes = export_server(&config.polling, format);
-        let Import { toml, warnings } = import(&[File { name: "s.reg".to_owned(), bytes }]).unwrap();
-        prop_assert_eq!(warnings, []);
+        let server = File { name: "s.reg".to_owned(), bytes: export_server(&config.polling, format) };
+        let client = File { name: "c.reg".to_owned(), bytes: export_client(&config.delivery, format) };
+        let Import { toml, warnings } = import(&[server, client]).unwrap();
+        let low = config.delivery.ports.and_then(Ports::warning);
+        prop_assert_eq!(warnings.len(), usize::from(low.is_some()), "{:?}", warnings);
         prop_assert_eq!(loaded(&toml), config);
     }
 
@@ -291,6 +344,20 @@ proptest! {
     ) {
         let lines = values.iter().map(|(name, number)| format!("\"{}\"=dword:{number:x}\n", SERVER_VALUES[*name]));
         loaded(&import(&[server(&lines.collect::<String>())]).unwrap().toml);
+    }
+
+    #[test]
+    fn whatever_the_client_values_the_result_loads(
+        flag in 0_u32..4,
+        period in 0_u32..20,
+        ports in "[0-9]{0,5}|[0-9]{1,5}-[0-9]{1,5}|\\PC{0,8}",
+    ) {
+        let ports = ports.replace('\\', "\\\\").replace('"', "\\\"");
+        let text = format!(
+            "REGEDIT4\n[{PROFILES_KEY}]\n\"PollingFlag\"=dword:{flag}\n\"PollingPeriod\"=dword:{period:x}\n\
+             \"Ports\"=\"{ports}\""
+        );
+        loaded(&import(&[file("c.reg", &text)]).unwrap().toml);
     }
 
     #[test]

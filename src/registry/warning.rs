@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::hive::{Key, Place, Value};
+use super::parse::Data;
 use crate::config::nearest;
 
 /// Something that the configuration does not have as the files have it.
@@ -27,6 +28,17 @@ pub(super) struct Warnings(pub(super) Vec<Warning>);
 impl Warnings {
     pub(super) fn add(&mut self, place: &Place, sentence: String) {
         self.0.push(Warning { place: place.clone(), sentence });
+    }
+
+    /// The number that a value holds. What is of another type is there for nobody: that is how programs
+    /// read the registry.
+    pub(super) fn number(&mut self, value: Value) -> Option<(u32, Value)> {
+        if let Data::Dword(number) = value.data {
+            return Some((number, value));
+        }
+        let sentence = format!("{} must be a REG_DWORD (dword:), and is left out", one_line(&value.name));
+        self.add(&value.place, sentence);
+        None
     }
 
     /// What is left of a key of which all documented values were taken.

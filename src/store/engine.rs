@@ -4,6 +4,7 @@
 //! Nothing here waits, but [`Engine::left`]. Locks are taken in this order, and none is held across an
 //! await: index, slot, deadlines.
 
+mod deliver;
 mod index;
 mod journal;
 mod operate;
@@ -20,8 +21,10 @@ use crate::mailbox::{
     Batch, BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, MailboxTotals, Offered,
     Outcome, PollKey, Timestamp,
 };
+use deliver::Arrivals;
 use index::Index;
 
+pub(super) use deliver::Due;
 pub(super) use journal::{Journal, Receipt, Row, Step};
 pub(super) use operate::Waiting;
 pub(super) use slot::{Lease, Slot, SlotState};
@@ -34,6 +37,7 @@ pub(super) struct Engine<J: Journal> {
     index: RwLock<Index<J::Content>>,
     /// When to look at which mailbox again. An entry may be early, never late.
     deadlines: Mutex<BTreeSet<(Timestamp, MailboxId)>>,
+    arrivals: Arrivals,
     totals: Totals,
     events: AtomicU64,
     mailboxes: AtomicU64,
@@ -91,6 +95,7 @@ impl<J: Journal> Engine<J> {
             caps,
             index: RwLock::default(),
             deadlines: Mutex::default(),
+            arrivals: Arrivals::default(),
             totals: Totals::default(),
             events: AtomicU64::new(event.0),
             mailboxes: AtomicU64::new(mailbox.0),
@@ -239,6 +244,9 @@ impl<J: Journal> Engine<J> {
         let mut state = slot.lock();
         let subscription_id = state.subscription_id.clone();
         let ended = state.ended;
+        if !ended && state.mailbox.has_news() {
+            self.arrivals.note(&slot);
+        }
         self.totals.update(MailboxTotals::default(), state.mailbox.totals());
         self.record(&slot, &mut state, Told::NOTHING).ignore();
         self.look_by(slot.id, &mut state, now);
@@ -326,6 +334,9 @@ impl<J: Journal> Engine<J> {
             // A gap is news too.
             if offered.outcome.is_ok() || offered.lost.total() > 0 {
                 state.ring();
+            }
+            if offered.outcome.is_ok() {
+                self.arrivals.note(slot);
             }
             offered
         });

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::engine::{self, Engine, Journal, Receipt, Step};
 use super::{
-    Bell, Caps, CreateError, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore, NewMailbox,
-    OfferError, PeekedDrop, PeekedMessage, Replay, ReplayError, RotateError, StoreStatus, StoreTotals, Taken,
-    Turn,
+    Bell, Caps, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport,
+    MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Replay, ReplayError,
+    RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
     BatchLimits, Buffered, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
@@ -130,6 +130,37 @@ impl MailboxStore for MemoryStore {
 
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
         self.0.settle(mailbox, handout, outcome);
+    }
+
+    async fn arrivals(&self) -> Vec<MailboxId> {
+        self.0.arrivals().await
+    }
+
+    async fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing {
+        self.0.standing(mailbox, patience, now)
+    }
+
+    async fn take_delivery(
+        &self,
+        mailbox: MailboxId,
+        bell: &Bell,
+        patience: Patience,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Due, Lost) {
+        let (due, lost) = self.0.take_delivery(mailbox, bell, patience, limits, now);
+        let due = match due {
+            engine::Due::Batch { turn, batch, acknowledged } => {
+                Delivery::new(turn, batch, acknowledged).map_or(Due::Nothing, Due::Message)
+            }
+            engine::Due::Standing(standing) => standing.into(),
+        };
+        (due, lost)
+    }
+
+    async fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
+        let Delivery { turn, handout, message, .. } = delivery;
+        self.0.settle_delivery(mailbox, *turn, *handout, message.id, accepted)
     }
 
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool {

@@ -8,11 +8,12 @@
 //! - what was accepted is kept as durably as the store promises, before the acceptance is returned;
 //! - a mailbox is found by its token and poll key from its creation until its end, and not after;
 //! - event ids grow over the whole store, and across its restarts;
-//! - at most one poll has the turn at a mailbox; whoever loses it is woken;
+//! - at most one poll or deliverer has the turn at a mailbox; whoever loses it is woken;
 //! - the cost of [`expire`](MailboxStore::expire) follows what is due, not what is there.
 
 #[cfg(test)]
 pub(crate) mod contract;
+mod deliver;
 mod disk;
 mod engine;
 mod memory;
@@ -29,6 +30,7 @@ use crate::mailbox::{
     Outcome, PollKey, Subscription, Timestamp,
 };
 
+pub use deliver::{Delivery, Due, Patience, Standing};
 pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};
 pub use memory::MemoryStore;
 pub use operate::{Filter, MailboxReport, MailboxState, PeekedDrop, PeekedMessage, Replay, ReplayError};
@@ -240,6 +242,32 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// What became of an answer.
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
+
+    /// Resolves when messages came into mailboxes whose clients are called rather than waited for, or were
+    /// there when the store was opened: which mailboxes these are. Each is named again only after something
+    /// came again. For one deliverer.
+    async fn arrivals(&self) -> Vec<MailboxId>;
+
+    /// How a mailbox stands towards a deliverer.
+    async fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing;
+
+    /// The oldest message of a mailbox that no poll has, to be delivered. The bell rings when a poll takes
+    /// the turn, or the mailbox ends. Also says what expired on the occasion.
+    ///
+    /// What the answer to a poll carried to its end counts as acknowledged then, as with a next poll, unless
+    /// the client acknowledges explicitly.
+    async fn take_delivery(
+        &self,
+        mailbox: MailboxId,
+        bell: &Bell,
+        patience: Patience,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Due, Lost);
+
+    /// A delivery is over, and its turn is given back: a message that the client accepted leaves, whoever has
+    /// the turn by now. Returns whether it left by this.
+    async fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool;
 
     /// Resolves when the message has left its mailbox: whether it was acknowledged.
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool;

@@ -10,8 +10,9 @@ use prometheus::{
 
 use super::store::StoreMetrics;
 use crate::dialect::CallbackRefusal;
-use crate::mailbox::{Class, DropReason, Lost, Timestamp};
+use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
 use crate::store::{Commit, StoreStatus, StoreTotals};
+use crate::telemetry::deliveries::{DeliveryMetrics, DeliveryResult};
 
 /// From a callback on the fast path to one that waited for a client's next poll.
 const DELAYS: &[f64] =
@@ -171,6 +172,7 @@ pub struct Metrics {
     kept_bytes: IntGauge,
     oldest_age: prometheus::Gauge,
     store: StoreMetrics,
+    deliveries: DeliveryMetrics,
 }
 
 impl Metrics {
@@ -204,7 +206,7 @@ impl Metrics {
             )?,
             delivery_delay: add.histogram(
                 "delivery_delay_seconds",
-                "Time from a callback's arrival to its first being handed to a poll.",
+                "Time from a callback's arrival to its first being handed to a poll, or sent to its client.",
                 DELAYS,
             )?,
             polls: add.by_word(
@@ -254,6 +256,7 @@ impl Metrics {
             oldest_age: add
                 .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
             store: StoreMetrics::new(&add)?,
+            deliveries: DeliveryMetrics::new(&add)?,
             registry: add.0,
         };
         let build = prometheus::IntGauge::with_opts(
@@ -339,6 +342,21 @@ impl Metrics {
     /// The credentials of a poll were looked at.
     pub fn authenticated(&self, result: AuthResult) {
         self.auth.add(result.name(), 1);
+    }
+
+    /// It was tried to deliver a message.
+    pub fn delivery_tried(&self, mode: DeliveryMode, result: DeliveryResult) {
+        self.deliveries.tried(mode, result);
+    }
+
+    /// A client to be called cannot be reached, from now on.
+    pub fn client_unreachable(&self) {
+        self.deliveries.unreachable.inc();
+    }
+
+    /// A client that could not be reached was reached again, or is over.
+    pub fn client_reached(&self) {
+        self.deliveries.unreachable.dec();
     }
 
     /// The store wrote something.
@@ -446,7 +464,16 @@ impl Adder {
     }
 
     fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
-        self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), &[label])?)
+        self.counters_by(name, help, &[label])
+    }
+
+    pub(super) fn counters_by(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> prometheus::Result<IntCounterVec> {
+        self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), labels)?)
     }
 
     fn by_word(

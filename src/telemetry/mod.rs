@@ -2,10 +2,12 @@
 //!
 //! Other modules hand facts over; nothing here decides anything, and no metric lives in a global.
 
+mod deliveries;
 mod drops;
 pub mod logging;
 mod metrics;
 mod store;
 
+pub use deliveries::DeliveryResult;
 pub use drops::Drops;
 pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};

@@ -14,6 +14,7 @@ mod admin_document;
 mod auth;
 mod bounds;
 mod callback;
+mod deliver;
 mod forms;
 mod held;
 mod hostile;

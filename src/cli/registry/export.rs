@@ -9,17 +9,20 @@ use clap::Args;
 
 use crate::cli::Global;
 use crate::config::Overrides;
-use crate::registry::{Format, export_server};
+use crate::registry::{Format, export_client, export_server};
 
-/// Make a registration file of the configuration in effect
+/// Make registration files of the configuration in effect
 ///
-/// It holds every setting that the white paper documents, those at their defaults too. Settings that only
-/// Pollgate has are not in it.
+/// They hold every setting that the white paper documents, those at their defaults too. Settings that only
+/// Pollgate has are not in them.
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// Where the server's settings are written
+    #[arg(long, value_name = "FILE", required_unless_present = "client")]
+    server: Option<PathBuf>,
+    /// Where the client's settings are written
     #[arg(long, value_name = "FILE")]
-    server: PathBuf,
+    client: Option<PathBuf>,
     /// Write REGEDIT4 (ANSI), as Windows NT 4 reads it, rather than version 5.00 (UTF-16)
     #[arg(long)]
     regedit4: bool,
@@ -28,7 +31,13 @@ pub(super) struct ExportArgs {
 pub(super) fn run(global: &Global, args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let config = global.load(Overrides::default())?;
     let format = if args.regedit4 { Format::Regedit4 } else { Format::Version5 };
-    let bytes = export_server(&config.polling, format);
-    fs::write(&args.server, bytes).with_context(|| args.server.display().to_string())?;
+    let server = args.server.iter().map(|path| (path, export_server(&config.polling, format)));
+    let client = args.client.iter().map(|path| (path, export_client(&config.delivery, format)));
+    for (path, bytes) in server.chain(client) {
+        fs::write(path, bytes).with_context(|| path.display().to_string())?;
+    }
+    if args.client.is_some() && !config.client_policy.is_empty() {
+        eprintln!("warning: client_policy has no place in a registration file, and is left out");
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ pub(super) struct ImportArgs {
     /// The server's settings
     #[arg(value_name = "SERVER.REG")]
     server: PathBuf,
-    /// The client's settings; this version has no use for them, and names them as left out
+    /// The client's settings
     #[arg(value_name = "CLIENT.REG")]
     client: Option<PathBuf>,
     /// Where the configuration is written [default: stdout]

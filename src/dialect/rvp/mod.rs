@@ -6,9 +6,11 @@
 
 pub mod callback;
 pub mod subscription;
+mod unsubscribe;
 
 pub use callback::{notification_to, read_callback, word};
 pub use subscription::{Names, read_grant, read_request};
 
 /// The field whose value the gateway replaces.
 pub const CALL_BACK: &str = "Call-Back";
+pub use unsubscribe::unsubscribe;

@@ -8,7 +8,7 @@ use url::Url;
 use super::CALL_BACK;
 use crate::dialect::{Grant, Reading, Subscribe};
 use crate::http1::{Headers, RequestHead};
-use crate::mailbox::Subscription;
+use crate::mailbox::{ConnectionSettings, Subscription};
 
 /// The names under which the upstream is known, beside the one in the request.
 pub type Names<'a> = &'a [String];
@@ -53,6 +53,7 @@ fn read_subscribe(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Resul
             host: host.into(),
             subscriber: Some(client),
             message_life_time: seconds(&head.fields, "poll-message-lifetime"),
+            connection: ConnectionSettings::default(),
         },
         lease,
         renews: ids.into_iter().next(),
@@ -154,6 +155,7 @@ mod tests {
                 host: "im.example:8080".into(),
                 subscriber: Some(IpAddr::from([10, 1, 2, 3])),
                 message_life_time: Some(Duration::from_secs(600)),
+                connection: ConnectionSettings::default(),
             }
         );
     }

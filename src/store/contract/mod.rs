@@ -5,6 +5,7 @@
 
 pub(crate) mod caps;
 pub(crate) mod concurrent;
+pub(crate) mod delivering;
 pub(crate) mod ending;
 pub(crate) mod finding;
 mod ground;
@@ -35,6 +36,13 @@ macro_rules! store_contract {
             taking::with_life_time_zero_only_a_held_poll_gets_messages,
             taking::a_gap_is_told_until_an_answer_with_it_was_written,
             taking::who_waits_for_a_message_to_leave_is_told,
+            delivering::messages_are_delivered_in_order_one_at_a_time,
+            delivering::only_mailboxes_to_be_called_are_named,
+            delivering::a_poll_takes_the_turn_from_a_deliverer,
+            delivering::a_deliverer_takes_the_turn_from_no_poll,
+            delivering::what_an_answer_carried_is_left_to_the_client,
+            delivering::the_end_of_a_mailbox_ends_its_delivery,
+            delivering::who_waits_for_a_delivered_message_is_told,
             ending::the_end_abandons_what_is_left,
             ending::a_lease_ends_and_may_be_prolonged_or_shortened,
             ending::messages_expire,

@@ -46,9 +46,9 @@ use tokio::task::spawn_blocking;
 
 use super::engine::{self, Engine, Waiting};
 use super::{
-    Bell, CreateError, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore, NewMailbox,
-    OfferError, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError, RotateError, StoreStatus,
-    StoreTotals, Taken, Turn,
+    Bell, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore,
+    NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError, RotateError,
+    Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
     BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
@@ -205,6 +205,50 @@ impl MailboxStore for DiskStore {
 
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
         self.engine.settle(mailbox, handout, outcome);
+    }
+
+    async fn arrivals(&self) -> Vec<MailboxId> {
+        self.engine.arrivals().await
+    }
+
+    async fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing {
+        self.engine.standing(mailbox, patience, now)
+    }
+
+    async fn take_delivery(
+        &self,
+        mailbox: MailboxId,
+        bell: &Bell,
+        patience: Patience,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Due, Lost) {
+        let mut lost = Lost::default();
+        loop {
+            let (due, expired) = self.engine.take_delivery(mailbox, bell, patience, limits, now);
+            lost.add(expired);
+            let (turn, batch, acknowledged) = match due {
+                engine::Due::Batch { turn, batch, acknowledged } => (turn, batch, acknowledged),
+                engine::Due::Standing(standing) => return (standing.into(), lost),
+            };
+            let (handout, events) = (batch.handout, batch.messages.iter().map(|taken| taken.id));
+            let event = events.max().unwrap_or_default();
+            let filled = self.fill(mailbox, batch, &mut lost).await.ok();
+            let unavailable = filled.is_none();
+            match filled.and_then(|batch| Delivery::new(turn, batch, acknowledged)) {
+                Some(delivery) => return (Due::Message(delivery), lost),
+                None => _ = self.engine.settle_delivery(mailbox, turn, handout, event, false),
+            }
+            if unavailable {
+                return (Due::Unavailable, lost);
+            }
+            // It was damaged, and is lost: what comes behind it?
+        }
+    }
+
+    async fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
+        let Delivery { turn, handout, message, .. } = delivery;
+        self.engine.settle_delivery(mailbox, *turn, *handout, message.id, accepted)
     }
 
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool {

@@ -7,8 +7,8 @@ use super::elapsed::{Seen, StoreClock};
 use super::record::{Place, read_class, write_class};
 use crate::clock::{Boot, Reading};
 use crate::mailbox::{
-    Buffered, CallbackToken, DropReason, DroppedMessage, EventId, Incoming, MailboxId, PollKey, Snapshot,
-    Subscription, Timestamp,
+    Buffered, CallbackToken, ConnectionSettings, DeliveryMode, DropReason, DroppedMessage, EventId, Incoming,
+    MailboxId, PollKey, PollingPeriod, Ports, Snapshot, Subscription, Timestamp,
 };
 
 /// A message that waits: all that its mailbox decides by.
@@ -124,12 +124,40 @@ pub(super) struct MailboxRow {
     pub(super) subscription: Subscription,
 }
 
-/// How a mailbox's messages reach the client; others come with the fixed ports.
+/// How the client is told: by polling, with nothing else set. Rows of the first versions have no other.
 const POLLING: u8 = 0;
+
+/// How the client is told stands behind this.
+const CONNECTION: u8 = 1;
+
+fn write_connection(row: &mut Encoder, connection: ConnectionSettings) {
+    if connection == ConnectionSettings::default() {
+        row.byte(POLLING);
+        return;
+    }
+    let ConnectionSettings { mode, polling_period, ports } = connection;
+    row.byte(CONNECTION)
+        .number(mode.flag().into())
+        .byte(polling_period.minutes())
+        .option(ports, |row, ports| _ = row.text(&ports.to_string()));
+}
+
+fn read_connection(fields: &mut Decoder<'_>) -> Result<ConnectionSettings, Damage> {
+    match fields.byte()? {
+        POLLING => return Ok(ConnectionSettings::default()),
+        CONNECTION => {}
+        _ => return Err(Damage::Fields),
+    }
+    let mode = u32::try_from(fields.number()?).ok().and_then(DeliveryMode::from_flag);
+    let polling_period = PollingPeriod::from_minutes(fields.byte()?.into()).map_err(|_| Damage::Fields)?;
+    let range = |text: &str| Ports::parse(text).ok().and_then(Ports::range).ok_or(Damage::Fields);
+    let ports = fields.option(|fields| range(fields.text()?))?;
+    Ok(ConnectionSettings { mode: mode.ok_or(Damage::Fields)?, polling_period, ports })
+}
 
 impl MailboxRow {
     pub(super) fn write(&self, clock: StoreClock) -> Vec<u8> {
-        let Subscription { node, principal, callback, host, subscriber, message_life_time } =
+        let Subscription { node, principal, callback, host, subscriber, message_life_time, connection } =
             &self.subscription;
         let text = |row: &mut Encoder, text: &str| _ = row.text(text);
         let mut row = Encoder::with_capacity(256);
@@ -137,9 +165,9 @@ impl MailboxRow {
             .wide(self.poll_key.bits())
             .number(clock.to_stored(self.created))
             .number(clock.to_stored(self.lease_ends))
-            .byte(self.ended.into())
-            .byte(POLLING)
-            .option(self.subscription_id.as_deref(), text)
+            .byte(self.ended.into());
+        write_connection(&mut row, *connection);
+        row.option(self.subscription_id.as_deref(), text)
             .text(node)
             .option(principal.as_deref(), text)
             .option(callback.as_deref(), text)
@@ -159,9 +187,7 @@ impl MailboxRow {
         let created = clock.restore(fields.number()?);
         let lease_ends = clock.restore(fields.number()?);
         let ended = fields.byte()? != 0;
-        if fields.byte()? != POLLING {
-            return Err(Damage::Fields);
-        }
+        let connection = read_connection(&mut fields)?;
         Ok(Self {
             token,
             poll_key,
@@ -176,6 +202,7 @@ impl MailboxRow {
                 host: text(&mut fields)?,
                 subscriber: fields.option(|fields| fields.text()?.parse().map_err(|_| Damage::Fields))?,
                 message_life_time: fields.option(|fields| fields.number().map(Duration::from_millis))?,
+                connection,
             },
         })
     }
@@ -293,10 +320,18 @@ mod tests {
                 host: "h".into(),
                 subscriber: Some("2001:db8::1".parse().unwrap()),
                 message_life_time: Some(Duration::from_secs(60)),
+                connection: ConnectionSettings {
+                    mode: DeliveryMode::FixedPorts,
+                    polling_period: PollingPeriod::from_minutes(1).unwrap(),
+                    ports: Ports::parse("1050-1060").unwrap().range(),
+                },
             },
             ..bare.clone()
         };
-        for row in [bare, full] {
+        let connection = ConnectionSettings { mode: DeliveryMode::Default, ..ConnectionSettings::default() };
+        let called = Subscription { connection, ..full.subscription.clone() };
+        let called = MailboxRow { subscription: called, ..full.clone() };
+        for row in [bare, full, called] {
             assert_eq!(MailboxRow::read(&row.write(CLOCK()), CLOCK()), Ok(row));
         }
     }

@@ -93,6 +93,9 @@ impl<J: Journal> Engine<J> {
             if replayed.replayed > 0 || lost.total() > 0 {
                 state.ring();
             }
+            if replayed.replayed > 0 {
+                self.arrivals.note(slot);
+            }
             if lost.total() > 0 {
                 state.tell_departures();
             }

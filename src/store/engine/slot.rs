@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
-use super::Taken;
+use super::{Due, Taken};
 use crate::mailbox::{
-    BatchLimits, CallbackToken, DropReason, EventId, Limits, Lost, Mailbox, MailboxId, PollKey, Snapshot,
-    Subscription, Timestamp,
+    BatchLimits, CallbackToken, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, MailboxId, PollKey,
+    Snapshot, Subscription, Timestamp,
 };
+use crate::store::deliver::{Patience, Standing};
 use crate::store::{Bell, NewMailbox, Turn};
 
 /// What never changes of a mailbox, and what does.
@@ -34,6 +35,8 @@ pub(in crate::store) struct SlotState<C> {
     turn: u64,
     /// The poll that has the turn; it is rung when it should look again.
     bell: Option<Bell>,
+    /// Whether it is a deliverer that has the turn, and no poll.
+    delivering: bool,
     /// Whether that poll is held.
     pub(super) held: bool,
     /// When a poll last looked.
@@ -83,6 +86,7 @@ impl<C: Clone> Slot<C> {
                 scheduled: None,
                 turn: 0,
                 bell: None,
+                delivering: false,
                 held: false,
                 last_poll: None,
                 departures: None,
@@ -108,6 +112,7 @@ impl<C: Clone> SlotState<C> {
         bell: &Bell,
     ) -> (Turn, u64) {
         self.hold(false);
+        self.delivering = false;
         self.turn += 1;
         if let Some(older) = self.bell.replace(bell.clone()) {
             older.notify_one();
@@ -151,8 +156,67 @@ impl<C: Clone> SlotState<C> {
     pub(super) fn dismiss(&mut self) {
         self.hold(false);
         self.turn += 1;
+        self.delivering = false;
         self.ring();
         self.bell = None;
+    }
+
+    /// How it stands towards a deliverer, which takes the turn from no poll.
+    pub(in crate::store) fn standing(&self, patience: Patience, now: Timestamp) -> Standing {
+        if self.ended {
+            return Standing::Ended;
+        }
+        let left_to_poll =
+            self.mailbox.awaits_word() && self.last_poll.is_some_and(|last| now.since(last) < patience.0);
+        if self.bell.is_some() || left_to_poll {
+            Standing::Polled
+        } else if self.mailbox.has_undelivered() {
+            Standing::Waiting
+        } else {
+            Standing::Nothing
+        }
+    }
+
+    pub(in crate::store) fn take_delivery(
+        &mut self,
+        bell: &Bell,
+        patience: Patience,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> (Due<C>, Lost) {
+        match self.standing(patience, now) {
+            Standing::Waiting => {}
+            standing => return (Due::Standing(standing), Lost::default()),
+        }
+        let lost = self.expire(limits, now);
+        let (batch, acknowledged) = self.mailbox.take_to_deliver();
+        if acknowledged > 0 {
+            self.tell_departures();
+        }
+        let Some(batch) = batch else { return (Due::Standing(Standing::Nothing), lost) };
+        self.turn += 1;
+        self.bell = Some(bell.clone());
+        self.delivering = true;
+        (Due::Batch { turn: Turn(self.turn), batch, acknowledged }, lost)
+    }
+
+    /// Gives the turn back. Returns whether the message left as acknowledged by this.
+    pub(in crate::store) fn settle_delivery(
+        &mut self,
+        turn: Turn,
+        handout: HandoutId,
+        event: EventId,
+        accepted: bool,
+    ) -> bool {
+        if turn.0 == self.turn {
+            self.bell = None;
+            self.delivering = false;
+        }
+        let left = self.mailbox.delivery_over(handout, event, accepted);
+        if left {
+            self.tell_departures();
+        }
+        left
     }
 
     pub(in crate::store) fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {
@@ -168,15 +232,16 @@ impl<C: Clone> SlotState<C> {
         self.ended = true;
         let lost = self.mailbox.drop_all(DropReason::Abandoned, limits, now);
         self.hold(false);
+        self.delivering = false;
         self.ring();
         self.bell = None;
         self.tell_departures();
         lost
     }
 
-    /// Lets the poll that has the turn look again.
+    /// Lets the poll that has the turn look again; a deliverer is disturbed by none of its own.
     pub(in crate::store) fn ring(&self) {
-        if let Some(bell) = &self.bell {
+        if let Some(bell) = self.bell.as_ref().filter(|_| !self.delivering) {
             bell.notify_one();
         }
     }

@@ -59,7 +59,11 @@ impl Upstream {
 
     /// A server that grants every subscription what it asks for, and answers 200 to all else.
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("a port"))
+    }
+
+    /// The same at this socket. Must be called within a runtime.
+    pub fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let inner = Arc::new(Inner {
             seen: Mutex::default(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::simulated::Disk;
 use super::*;
 use crate::clock::{Boot, Reading};
-use crate::mailbox::{Bound, Class, DropReason, Overflow, Subscription};
+use crate::mailbox::{Bound, Class, ConnectionSettings, DeliveryMode, DropReason, Overflow, Subscription};
 use crate::store::MailboxState;
 use crate::store::contract::{message, new_mailbox};
 
@@ -278,6 +278,7 @@ async fn a_mailbox_is_found_by_all_its_names() {
         host: "im.example".into(),
         subscriber: Some("10.1.2.3".parse().unwrap()),
         message_life_time: Some(Duration::from_secs(77)),
+        connection: ConnectionSettings { mode: DeliveryMode::Default, ..ConnectionSettings::default() },
     };
     let new = NewMailbox { subscription: subscription.clone(), ..new_mailbox(1, after(100)) };
     let mailbox = machine.store().create(new.clone()).await.unwrap();
@@ -311,6 +312,33 @@ async fn a_poll_key_that_was_replaced_does_not_come_back() {
     machine.restart().await;
     assert!(machine.store().find(Lookup::PollKey(old)).await.is_empty());
     assert_eq!(machine.store().find(Lookup::PollKey(new)).await[0].id, mailbox);
+}
+
+#[tokio::test]
+async fn what_is_to_be_delivered_is_known_again() {
+    let mut machine = Machine::start();
+    let mut mailboxes = Vec::new();
+    for (n, mode) in [(1, DeliveryMode::Default), (2, DeliveryMode::Polling), (3, DeliveryMode::Default)] {
+        let connection = ConnectionSettings { mode, ..ConnectionSettings::default() };
+        let new = new_mailbox(n, after(5000));
+        let callback = Some("http://10.1.2.3:4000".into());
+        let subscription = Subscription { connection, callback, ..new.subscription };
+        mailboxes.push(machine.store().create(NewMailbox { subscription, ..new }).await.unwrap());
+    }
+    let waiting = [mailboxes[0], mailboxes[1]];
+    for mailbox in waiting {
+        machine.offer(mailbox, "1").await;
+    }
+    machine.restart().await;
+    assert_eq!(machine.store().arrivals().await, [mailboxes[0]], "the only one to be called with something");
+    let (now, patience) = (machine.now(), Patience(Duration::ZERO));
+    let bell = Bell::default();
+    let (due, _) = machine.store().take_delivery(mailboxes[0], &bell, patience, &machine.limits, now).await;
+    let Due::Message(delivery) = due else { panic!("{due:?}") };
+    assert_eq!(&delivery.message.message.body[..], b"1");
+    assert!(machine.store().settle_delivery(mailboxes[0], &delivery, true).await);
+    machine.restart().await;
+    assert_eq!(machine.store().totals().messages, 1, "what was accepted is gone for good");
 }
 
 #[tokio::test]
