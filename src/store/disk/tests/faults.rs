@@ -1,7 +1,9 @@
 //! What can go wrong with a disk, one at a time.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use redb::backends::InMemoryBackend;
@@ -232,8 +234,14 @@ async fn what_cannot_be_read_just_now_is_not_lost() {
     let (mailbox, other) = (mailbox(&store, 1).await, self::mailbox(&store, 2).await);
     offer(&store, other, "before").await.unwrap();
     disk.fail_syncs(u32::MAX);
-    // Both at once: after the first failure nothing is taken in any more.
-    let (one, two) = tokio::join!(offer(&store, mailbox, "1"), offer(&store, other, "2"));
+    // Both before the first failure: after it nothing is taken in any more.
+    let (mut one, mut two) = (pin!(offer(&store, mailbox, "1")), pin!(offer(&store, other, "2")));
+    {
+        let _held = disk.hold();
+        let mut nobody = Context::from_waker(Waker::noop());
+        assert!(one.as_mut().poll(&mut nobody).is_pending() && two.as_mut().poll(&mut nobody).is_pending());
+    }
+    let (one, two) = tokio::join!(one, two);
     assert!(one.is_err() && two.is_err());
     for _ in 0..3 {
         let (taken, lost) = take(&store, mailbox, None).await;

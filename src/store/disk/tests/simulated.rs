@@ -86,6 +86,11 @@ impl Disk {
         self.state().failing_syncs = times;
     }
 
+    /// The disk does nothing until this goes.
+    pub(super) fn hold(&self) -> impl Sized + '_ {
+        self.state()
+    }
+
     pub(super) fn fill(&self, full: bool) {
         self.state().full = full;
     }
