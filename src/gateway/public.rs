@@ -124,8 +124,8 @@ impl Public {
         }
     }
 
-    /// The next poll, who sends it, and how it wants its answer. What is not a poll is passed on meanwhile, and what is
-    /// not understood is answered. None if there is no next.
+    /// The next poll, who sends it, and how it wants its answer. What is not a poll is passed on meanwhile,
+    /// and what is not understood is answered. None if there is no next.
     async fn next_poll(&self, line: &mut Line) -> Option<(PollRequest, Visitor, Reply)> {
         loop {
             let connection = line.connection.as_mut()?;
