@@ -3,7 +3,7 @@
 //! Three machines in network namespaces: a client, an edge with nftables and the gateway on it, and a legacy
 //! server that can only call back. This needs `ip` and `nft`, and root or a user namespace; where that is not
 //! to be had the tests say so and end.
-#![expect(clippy::unwrap_used, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and says why it is skipped")]
 
 mod gateway;
 mod network;

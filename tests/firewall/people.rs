@@ -77,7 +77,7 @@ impl Kari {
                 let until = stop.clone();
                 let handle = move |stream, peer| {
                     let (calls, stop) = (calls.clone(), stop.clone());
-                    async move { serve(Connection::new(stream), peer, &*calls, limits, stop).await }
+                    async move { serve(Connection::new(stream), peer, &*calls, || limits, stop).await }
                 };
                 tokio::spawn(accept::accept(listener, until, TaskTracker::new(), handle));
             });
