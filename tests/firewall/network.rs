@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 
 use nix::sched::{CloneFlags, unshare};
 use tokio::runtime::{Builder, Runtime};
@@ -38,21 +38,14 @@ impl Host {
 
     /// Does something on this machine.
     pub fn run<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> T {
-        let (done, result) = channel();
-        self.0.spawn(async move {
-            // Nobody waits any longer if the test has failed.
-            let _ = done.send(what.await);
-        });
-        result.recv().expect("it panicked on its machine, and said so there")
+        self.begin(what).recv().expect("it panicked on its machine, and said so there")
     }
 
     /// The same, and does not wait for it.
-    pub fn begin<T: Send + 'static>(
-        &self,
-        what: impl Future<Output = T> + Send + 'static,
-    ) -> std::sync::mpsc::Receiver<T> {
+    pub fn begin<T: Send + 'static>(&self, what: impl Future<Output = T> + Send + 'static) -> Receiver<T> {
         let (done, result) = channel();
         self.0.spawn(async move {
+            // Nobody waits any longer if the test has failed.
             let _ = done.send(what.await);
         });
         result
