@@ -151,7 +151,7 @@ impl Healthy {
             pace.tick().await;
             requests.push(self.request().await);
             polls.push(self.poll().await);
-            if requests.len().is_multiple_of(200) {
+            if requests.len().is_multiple_of(50) {
                 connections = connections.max(count(gateway.admin).await);
             }
         }
