@@ -12,7 +12,7 @@ use pollgate::demo::rvp_server::RvpServer;
 use pollgate::http1::accept;
 use pollgate::http1::client::{Answer, Call, call, connect};
 use pollgate::mailbox::{Bound, CallbackToken, PollKey, Subscription, Timestamp};
-use pollgate::store::NewMailbox;
+use pollgate::store::{NewMailbox, Shares};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -149,6 +149,7 @@ async fn a_list_goes_on_over_all_pages() {
             subscription: Subscription::default(),
             created: Timestamp::default(),
             lease_ends: Timestamp::MAX,
+            shares: Shares { principal: 1, address: 1 },
         };
         stage.running.gateway().store.create(new).await.unwrap();
     }

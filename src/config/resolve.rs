@@ -177,7 +177,34 @@ fn limits(section: &mut Section<'_, '_>) -> EdgeLimits {
             preset.held_polls_per_address,
             descriptors,
         ),
+        requests_per_second_per_address: section.read(
+            "requests_per_second_per_address",
+            preset.requests_per_second_per_address,
+            requests,
+        ),
+        request_burst_per_address: section.read(
+            "request_burst_per_address",
+            preset.request_burst_per_address,
+            requests,
+        ),
+        mailboxes_per_principal: section.read(
+            "mailboxes_per_principal",
+            preset.mailboxes_per_principal,
+            mailboxes,
+        ),
+        mailboxes_per_address: section.read("mailboxes_per_address", preset.mailboxes_per_address, mailboxes),
+        body_bytes_in_flight: section.read("body_bytes_in_flight", preset.body_bytes_in_flight, size),
     }
+}
+
+/// A million a second is more than is ever answered: so many is no bound.
+fn requests(value: &Value) -> Reading<u64> {
+    count(value, 1..=1_000_000)
+}
+
+/// A mailbox takes some memory even when it is empty; more than this is a slip.
+fn mailboxes(value: &Value) -> Reading<u64> {
+    count(value, 1..=1_000_000_000)
 }
 
 /// A head is held in memory as a whole, for each connection.
@@ -203,10 +230,7 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     Store {
         kind: section.read("kind", preset.kind, kind),
         path: section.read("path", preset.path, directory),
-        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, |value| {
-            // A mailbox takes some memory even when it is empty; more than this is a slip.
-            count(value, 1..=1_000_000_000)
-        }),
+        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, mailboxes),
         max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
         cache_bytes: section.read("cache_bytes", preset.cache_bytes, size_or_none),
         min_free_bytes: section.read("min_free_bytes", preset.min_free_bytes, size_or_none),

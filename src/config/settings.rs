@@ -193,6 +193,16 @@ pub struct EdgeLimits {
     pub connections_per_address: u64,
     /// Held polls of one address.
     pub held_polls_per_address: u64,
+    /// Requests that one address may go on making, each second.
+    pub requests_per_second_per_address: u64,
+    /// Requests that one address may make at once, after a while without any.
+    pub request_burst_per_address: u64,
+    /// Mailboxes of one principal.
+    pub mailboxes_per_principal: u64,
+    /// Mailboxes of one address.
+    pub mailboxes_per_address: u64,
+    /// Bytes of request bodies that are in memory at a time, of all listeners.
+    pub body_bytes_in_flight: u64,
 }
 
 impl Default for EdgeLimits {
@@ -208,6 +218,11 @@ impl Default for EdgeLimits {
             connections: 60_000,
             connections_per_address: 20_000,
             held_polls_per_address: 20_000,
+            requests_per_second_per_address: 200,
+            request_burst_per_address: 1000,
+            mailboxes_per_principal: 1000,
+            mailboxes_per_address: 20_000,
+            body_bytes_in_flight: 256 * 1024 * 1024,
         }
     }
 }

@@ -124,6 +124,11 @@ fn nothing_set_is_the_documented_defaults() {
             connections: 60000,
             connections_per_address: 20000,
             held_polls_per_address: 20000,
+            requests_per_second_per_address: 200,
+            request_burst_per_address: 1000,
+            mailboxes_per_principal: 1000,
+            mailboxes_per_address: 20000,
+            body_bytes_in_flight: 268435456,
         },
         store: Store {
             kind: Disk,
@@ -251,6 +256,11 @@ fn every_key_can_be_set() {
         connections = 7
         connections_per_address = 8
         held_polls_per_address = 9
+        requests_per_second_per_address = 10
+        request_burst_per_address = 11
+        mailboxes_per_principal = 12
+        mailboxes_per_address = 13
+        body_bytes_in_flight = "2MiB"
         [store]
         kind = "memory"
         path = "state"
@@ -354,6 +364,11 @@ fn every_key_can_be_set() {
             connections: 7,
             connections_per_address: 8,
             held_polls_per_address: 9,
+            requests_per_second_per_address: 10,
+            request_burst_per_address: 11,
+            mailboxes_per_principal: 12,
+            mailboxes_per_address: 13,
+            body_bytes_in_flight: 2097152,
         },
         store: Store {
             kind: Memory,

@@ -4,7 +4,7 @@
 //! - [`Gateway`]: what all parts share.
 //! - [`public`]: the clients' connections. It decides what a request is: a poll is answered here, all
 //!   else is passed on.
-//! - [`doors`]: who is let in, and how much each address may have.
+//! - [`doors`]: who is let in, and how much each address may have; [`pace`]: how fast it may ask.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
@@ -18,6 +18,7 @@ pub mod access;
 pub mod callback;
 pub mod deliver;
 mod doors;
+mod pace;
 pub mod poll;
 pub mod proxy;
 pub mod public;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
+use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::ClientStream;
@@ -138,6 +139,12 @@ impl Public {
                     return None;
                 }
             };
+            if let Err(too_fast) = line.guest.ask(bounds(&self.gateway)) {
+                if !Box::pin(self.slow_down(&head, too_fast, line)).await {
+                    return None;
+                }
+                continue;
+            }
             if poll::is_poll(&head) {
                 let reply = Reply::to(&head);
                 if head.framing != Framing::Empty
@@ -263,6 +270,23 @@ impl Public {
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
+    }
+
+    /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body
+    /// is not read to its end.
+    async fn slow_down(&self, head: &RequestHead, TooFast(wait): TooFast, line: &mut Line) -> bool {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let answer = Response::text(429, "too many requests from this address").with("Retry-After", seconds);
+        let Some(mut connection) = line.connection.take() else { return false };
+        let reply = Reply::to(head);
+        if head.framing != Framing::Empty || !reply.keep_alive || line.stop.is_cancelled() {
+            self.refuse(connection, reply.version, answer).await;
+            return false;
+        }
+        self.gateway.metrics.request_refused(answer.status);
+        let written = connection.answer(&answer, reply, limits(&self.gateway).times).await;
+        line.connection = Some(connection);
+        written.is_ok()
     }
 
     /// Answers what was not read to its end, and closes.

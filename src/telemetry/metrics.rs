@@ -11,7 +11,7 @@ use prometheus::{
 use super::store::StoreMetrics;
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
-use crate::store::{Commit, StoreStatus, StoreTotals};
+use crate::store::{Commit, CreateError, StoreStatus, StoreTotals};
 use crate::telemetry::deliveries::{DeliveryMetrics, DeliveryResult};
 
 /// From a callback on the fast path to one that waited for a client's next poll.
@@ -162,6 +162,7 @@ pub struct Metrics {
     connections_refused: ByWord,
     requests_refused: IntCounterVec,
     mailboxes_created: IntCounter,
+    mailboxes_refused: ByWord,
     mailboxes_expired: IntCounter,
     proxied: IntCounterVec,
     upstream_errors: ByWord,
@@ -232,10 +233,16 @@ impl Metrics {
             )?,
             requests_refused: add.counters(
                 "requests_refused_total",
-                "Requests of clients that were too large, too slow or malformed, by status code.",
+                "Requests of clients that were too large, too slow, too many or malformed, by status code.",
                 "status",
             )?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
+            mailboxes_refused: add.by_word(
+                "mailboxes_refused_total",
+                "Subscriptions that got no mailbox, by the bound that was reached, or since the store cannot keep it.",
+                "reason",
+                ["all", "principal", "address", "unavailable"],
+            )?,
             mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
             proxied: add.counters(
                 "proxied_requests_total",
@@ -367,6 +374,17 @@ impl Metrics {
     /// A mailbox was made.
     pub fn mailbox_created(&self) {
         self.mailboxes_created.inc();
+    }
+
+    /// A mailbox was not made.
+    pub fn mailbox_refused(&self, error: CreateError) {
+        let reason = match error {
+            CreateError::TooMany => "all",
+            CreateError::TooManyOfPrincipal => "principal",
+            CreateError::TooManyOfAddress => "address",
+            CreateError::Unavailable => "unavailable",
+        };
+        self.mailboxes_refused.add(reason, 1);
     }
 
     /// The lease of so many mailboxes ran out.

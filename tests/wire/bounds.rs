@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Gate, Socket, bodies, poll, text};
+use crate::support::{CLIENT, Gate, Socket, bodies, poll, rvp, text};
 
 /// Short, and long enough for what is sent at once.
 const SOON: Duration = Duration::from_millis(200);
@@ -152,4 +152,78 @@ async fn who_says_nothing_is_closed_without_a_word() {
         idle.is_closed().await;
     }
     gate.connections(0).await;
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_fast_is_told_when_to_come_again() {
+    let gate = Gate::with(|config| {
+        config.limits.requests_per_second_per_address = 1;
+        config.limits.request_burst_per_address = 3;
+    })
+    .await;
+    let mut other = from(&gate, "127.0.0.2").await;
+    let mut fast = from(&gate, "127.0.0.1").await;
+    let mut refused = None;
+    for _ in 0..100 {
+        fast.send(get()).await;
+        let answer = fast.answer().await;
+        if answer.status() != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("an end of the burst");
+    assert_eq!((refused.status(), refused.field("retry-after").as_deref()), (429, Some("1")));
+    let seen = gate.upstream.seen().len();
+    // Polls too, on a new connection as on this one; with a body the connection ends.
+    let mut again = from(&gate, "127.0.0.1").await;
+    for (request, closes) in [
+        (text("POLL /x HTTP/1.1\nHost: im.example", ""), false),
+        (text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 1", "x"), true),
+    ] {
+        // A bucket that fills by one each second may have one to give.
+        loop {
+            again.send(&request).await;
+            if again.answer().await.status() == 429 {
+                break;
+            }
+        }
+        if closes {
+            again.is_closed().await;
+        }
+    }
+    assert!(gate.upstream.seen().len() <= seen + 3);
+    other.send(get()).await;
+    assert_eq!(other.answer().await.status(), 200);
+    assert!(gate.metric("pollgate_requests_refused_total{status=\"429\"}").await >= 3.0);
+}
+
+#[tokio::test]
+async fn a_principal_and_an_address_have_a_share_of_mailboxes_and_no_more() {
+    let gate = Gate::with(|config| {
+        config.limits.mailboxes_per_principal = 1;
+        config.limits.mailboxes_per_address = 2;
+    })
+    .await;
+    let login = |name: &str| rvp::login(name, CLIENT);
+    let kari = gate.login("kari").await;
+    let refused = gate.ask(login("kari")).await;
+    assert_eq!((refused.status(), refused.field("retry-after").as_deref()), (429, Some("60")));
+    gate.login("alan").await;
+    assert_eq!(gate.ask(login("bea")).await.status(), 429);
+    assert_eq!(gate.upstream.seen().len(), 2, "what is refused goes nowhere");
+    let mut elsewhere = from(&gate, "127.0.0.2").await;
+    elsewhere.send(login("bea")).await;
+    assert_eq!(elsewhere.answer().await.status(), 200);
+    // Who moves takes the place of its own mailbox.
+    let moved =
+        rvp::login_with("kari", &format!("Subscription-Id: {}\nCall-Back: http://10.1.2.9:4321\n", kari.id));
+    assert_eq!(gate.ask(moved).await.status(), 200);
+    gate.mailboxes(3).await;
+    for (reason, refused) in [("principal", 1.0), ("address", 1.0), ("all", 0.0)] {
+        assert_eq!(
+            gate.metric(&format!("pollgate_mailboxes_refused_total{{reason=\"{reason}\"}}")).await,
+            refused
+        );
+    }
 }
