@@ -86,7 +86,8 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let gateway =
         Arc::new(Gateway::new(config.clone(), store.clone(), access, metrics.clone(), stop.clone()));
-    let admin = Admin { config, store, metrics, drops: gateway.drops.clone(), stop: stop.clone() };
+    let (drops, bodies) = (gateway.drops.clone(), gateway.bodies.clone());
+    let admin = Admin { config, store, metrics, drops, bodies, stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();

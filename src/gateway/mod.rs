@@ -33,7 +33,7 @@ use arc_swap::Guard;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EdgeLimits, LiveConfig};
-use crate::http1::{HeadLimits, ServeLimits, Times};
+use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
@@ -54,6 +54,8 @@ pub struct Gateway {
     pub drops: Arc<Drops>,
     /// Where the upstream is.
     pub upstream: Upstream,
+    /// What request bodies take in memory.
+    pub bodies: Arc<Budget>,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
 }
@@ -86,7 +88,13 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Self {
         let drops = Arc::new(Drops::new(metrics.clone()));
-        Self { config, store, access, metrics, drops, upstream: Upstream::default(), stop }
+        let (upstream, bodies) = (Upstream::default(), Arc::default());
+        Self { config, store, access, metrics, drops, upstream, bodies, stop }
+    }
+
+    /// What the body of a request takes its memory from.
+    pub fn room(&self) -> Allowance {
+        self.bodies.allowance(self.config().limits.body_bytes_in_flight)
     }
 
     /// The running configuration, as of now.

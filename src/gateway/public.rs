@@ -24,7 +24,7 @@ use super::doors::{Bounds, Doors, Full, Guest};
 use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
-use super::stream::ClientStream;
+use super::stream::{ClientStream, Passing};
 use super::{Gateway, poll, serve_limits, subscribe};
 use crate::clock;
 use crate::http1::{
@@ -148,7 +148,7 @@ impl Public {
             if poll::is_poll(&head) {
                 let reply = Reply::to(&head);
                 if head.framing != Framing::Empty
-                    && let Err(answer) = Box::pin(read_body(connection, &head, limits(&self.gateway))).await
+                    && let Err(answer) = Box::pin(self.pass_over_body(connection, &head)).await
                 {
                     Box::pin(self.refuse(line.connection.take()?, reply.version, answer)).await;
                     return None;
@@ -182,6 +182,16 @@ impl Public {
         let request =
             poll::read(head, client).map_err(|answer| self.gateway.access.sign(&visitor, answer))?;
         Ok((request, visitor))
+    }
+
+    /// The body of a poll means nothing.
+    async fn pass_over_body(
+        &self,
+        connection: &mut Connection<TcpStream>,
+        head: &RequestHead,
+    ) -> Result<(), Response> {
+        let mut room = self.gateway.room();
+        read_body(connection, head, limits(&self.gateway), &mut room).await.map(drop)
     }
 
     /// The next request's head; none if there is none, or none is wanted any more.
@@ -259,7 +269,8 @@ impl Public {
             }
         };
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
-        let stream = ClientStream::new(connection, prepared.head, head.framing, most, peer);
+        let body = Passing { framing: head.framing, most, room: self.gateway.room() };
+        let stream = ClientStream::new(connection, prepared.head, body, peer);
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));

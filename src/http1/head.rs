@@ -88,7 +88,10 @@ impl RequestHead {
         let length = match request.parse_with_uninit_headers(input, table) {
             Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
             Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
-            Ok(_) if !input.contains(&b'\n') => return Err(HeadError::TargetTooLong),
+            // However much of what follows came with it.
+            Ok(_) if !input.iter().take(limits.bytes).any(|b| *b == b'\n') => {
+                return Err(HeadError::TargetTooLong);
+            }
             Ok(_) => return Err(HeadError::TooLarge),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
             Err(httparse::Error::Version) => return Err(HeadError::Version),

@@ -161,6 +161,7 @@ pub struct Metrics {
     connections: IntGauge,
     connections_refused: ByWord,
     requests_refused: IntCounterVec,
+    body_bytes_in_flight: IntGauge,
     mailboxes_created: IntCounter,
     mailboxes_refused: ByWord,
     mailboxes_expired: IntCounter,
@@ -236,6 +237,8 @@ impl Metrics {
                 "Requests of clients that were too large, too slow, too many or malformed, by status code.",
                 "status",
             )?,
+            body_bytes_in_flight: add
+                .gauge("body_bytes_in_flight", "Bytes of request bodies in memory at this moment.")?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
             mailboxes_refused: add.by_word(
                 "mailboxes_refused_total",
@@ -334,6 +337,11 @@ impl Metrics {
     /// A request was not read to its end.
     pub fn request_refused(&self, status: u16) {
         self.requests_refused.with_label_values(&[&status.to_string()]).inc();
+    }
+
+    /// So many bytes of request bodies are in memory.
+    pub fn bodies_take(&self, bytes: u64) {
+        set(&self.body_bytes_in_flight, bytes);
     }
 
     /// How many polls are held.
