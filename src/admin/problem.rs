@@ -29,6 +29,8 @@ pub(super) enum Problem {
     MethodNotAllowed(&'static [&'static str]),
     /// The mailbox has ended: its messages can be looked at, and nothing else.
     MailboxEnded,
+    /// The configuration is not valid: everything that is wrong with it.
+    InvalidConfiguration(Vec<String>),
     /// The store cannot keep anything at this moment.
     StoreUnavailable,
 }
@@ -80,6 +82,9 @@ impl Problem {
             Problem::NoSuchMailbox => (404, "NoSuchMailbox", "There is no such mailbox"),
             Problem::MethodNotAllowed(_) => (405, "MethodNotAllowed", "The method is not allowed here"),
             Problem::MailboxEnded => (409, "MailboxEnded", "The mailbox has ended"),
+            Problem::InvalidConfiguration(_) => {
+                (422, "InvalidConfiguration", "The configuration is not valid, and the running one stays")
+            }
             Problem::StoreUnavailable => (503, "StoreUnavailable", "The store is unavailable"),
         }
     }
@@ -103,6 +108,7 @@ impl Problem {
                 "nobody polls it any more; what was dropped in it can be looked at until its time is over"
                     .to_owned()
             }
+            Problem::InvalidConfiguration(problems) => problems.join("\n"),
             Problem::StoreUnavailable => "it can keep nothing at this moment; try again later".to_owned(),
         }
     }
@@ -126,6 +132,7 @@ mod tests {
             Problem::NoSuchMailbox,
             Problem::MethodNotAllowed(&["GET"]),
             Problem::MailboxEnded,
+            Problem::InvalidConfiguration(Vec::new()),
             Problem::StoreUnavailable,
         ];
         let responses = document["components"]["responses"].as_object().unwrap();

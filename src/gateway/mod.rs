@@ -29,9 +29,10 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::Guard;
+use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::OpenError;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
@@ -47,7 +48,7 @@ pub struct Gateway {
     /// The mailboxes.
     pub store: Arc<dyn MailboxStore>,
     /// Who may poll.
-    pub access: Access,
+    access: ArcSwap<Access>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Told of what is lost.
@@ -88,8 +89,16 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Self {
         let drops = Arc::new(Drops::new(metrics.clone()));
-        let (upstream, bodies) = (Upstream::default(), Arc::default());
-        Self { config, store, access, metrics, drops, upstream, bodies, stop }
+        Self {
+            config,
+            store,
+            access: ArcSwap::from_pointee(access),
+            metrics,
+            drops,
+            upstream: Upstream::default(),
+            bodies: Arc::default(),
+            stop,
+        }
     }
 
     /// What the body of a request takes its memory from.
@@ -100,6 +109,22 @@ impl Gateway {
     /// The running configuration, as of now.
     pub fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()
+    }
+
+    /// Who may poll, as of now.
+    pub fn access(&self) -> Guard<Arc<Access>> {
+        self.access.load()
+    }
+
+    /// Follows another configuration from now on; what is on its way goes on as it began. `Err` leaves all
+    /// as it was.
+    pub fn follow(&self, next: Config) -> Result<(), OpenError> {
+        // With the same settings it goes on: it knows which credentials were used already.
+        if self.config().auth != next.auth {
+            self.access.store(Arc::new(Access::open(&next.auth)?));
+        }
+        self.config.store(Arc::new(next));
+        Ok(())
     }
 
     /// Counts and logs what was lost.

@@ -23,6 +23,7 @@ mod many;
 mod order_and_redelivery;
 mod poll;
 mod proxy;
+mod reload;
 mod renew_unsubscribe;
 mod shutdown;
 mod subscribe;
