@@ -15,6 +15,7 @@ use crate::clock;
 use crate::config::{self, Changes, Config, Listen, LiveConfig, Origin, ReloadError, StoreKind};
 use crate::gateway::callback::Callbacks;
 use crate::gateway::deliver::Deliverer;
+use crate::gateway::poll;
 use crate::gateway::public::Public;
 use crate::gateway::{Access, Gateway, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
@@ -106,7 +107,8 @@ pub fn start_from(
         Box::new(move || reloader.reload("POST /-/reload"))
     };
     let (drops, bodies) = (gateway.drops.clone(), gateway.bodies.clone());
-    let admin = Admin { config, store, metrics, drops, bodies, reload, stop: stop.clone() };
+    let new_poll_key = poll::new_key;
+    let admin = Admin { config, store, metrics, drops, bodies, reload, new_poll_key, stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();
@@ -123,7 +125,7 @@ pub fn start_from(
     for listener in listeners.public {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve(stream, peer);
-        tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+        tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle, no_descriptor(&gateway)));
     }
     let live = gateway.clone();
     let callback_limits = move || {
@@ -131,10 +133,10 @@ pub fn start_from(
         let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
         serve_limits(config.limits, body)
     };
-    serve_on(listeners.callback, Callbacks(gateway.clone()), callback_limits, &tasks, &stop);
+    serve_on(listeners.callback, Callbacks(gateway.clone()), callback_limits, &gateway, &tasks, &stop);
     let live = gateway.clone();
     let admin_limits = move || serve_limits(live.config().limits, ADMIN_BODY);
-    serve_on(listeners.admin, admin, admin_limits, &tasks, &stop);
+    serve_on(listeners.admin, admin, admin_limits, &gateway, &tasks, &stop);
     let deliverer = Arc::new(Deliverer::new(gateway.clone(), running.addresses()));
     tasks.spawn(deliverer.run(tasks.clone(), stop.clone()));
     if let Some(file) = reloader.origin().and_then(Origin::file) {
@@ -179,6 +181,7 @@ fn serve_on<V: Service + 'static>(
     listener: TcpListener,
     service: V,
     limits: impl Fn() -> ServeLimits + Clone + Send + Sync + 'static,
+    gateway: &Arc<Gateway>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -189,7 +192,13 @@ fn serve_on<V: Service + 'static>(
         let (service, limits, stop) = (service.clone(), limits.clone(), token.child_token());
         async move { serve(Connection::new(stream), peer, &*service, limits, stop).await }
     };
-    tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+    tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle, no_descriptor(gateway)));
+}
+
+/// Told of each connection for which there was no file descriptor.
+fn no_descriptor(gateway: &Arc<Gateway>) -> impl Fn() + use<> {
+    let gateway = gateway.clone();
+    move || gateway.metrics.connection_refused("descriptors")
 }
 
 async fn tick(gateway: Arc<Gateway>, stop: CancellationToken) {

@@ -141,7 +141,7 @@ fn listen(service: Arc<Listening>) -> SocketAddr {
         let service = service.clone();
         async move { serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await }
     };
-    tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle));
+    tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle, || ()));
     address
 }
 

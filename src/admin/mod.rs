@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::{Changes, LiveConfig, ReloadError};
 use crate::http1::{Allowance, Budget, Request, Response, Service};
+use crate::mailbox::PollKey;
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
 
@@ -36,6 +37,8 @@ pub struct Admin {
     pub bodies: Arc<Budget>,
     /// Reads the configuration again, and follows it.
     pub reload: Reload,
+    /// Draws a poll key, and says which path is polled with it.
+    pub new_poll_key: fn() -> (PollKey, String),
     /// Set when the gateway stops.
     pub stop: CancellationToken,
 }

@@ -5,6 +5,7 @@
 //! - [`public`]: the clients' connections. It decides what a request is: a poll is answered here, all
 //!   else is passed on.
 //! - [`doors`]: who is let in, and how much each address may have; [`pace`]: how fast it may ask.
+//! - [`descriptors`]: for how many clients the process has any.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
@@ -17,6 +18,7 @@
 pub mod access;
 pub mod callback;
 pub mod deliver;
+pub mod descriptors;
 mod doors;
 mod pace;
 pub mod poll;

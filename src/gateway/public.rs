@@ -25,7 +25,7 @@ use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::{ClientStream, Passing};
-use super::{Gateway, poll, serve_limits, subscribe};
+use super::{Gateway, descriptors, poll, serve_limits, subscribe};
 use crate::clock;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
@@ -71,6 +71,8 @@ pub struct Public {
     /// The latest number of a connection that shares none to the upstream with others.
     own_connections: AtomicU64,
     doors: Arc<Doors>,
+    /// For how many clients there are file descriptors.
+    descriptors: u64,
 }
 
 impl Public {
@@ -85,6 +87,7 @@ impl Public {
             stopping: watch::Sender::new(false),
             own_connections: AtomicU64::new(0),
             doors: Arc::default(),
+            descriptors: descriptors::for_clients(),
         }
     }
 
@@ -96,7 +99,9 @@ impl Public {
     /// Serves one connection until either side is done with it.
     pub fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
         // Not within the future, which would have a place for what it was given beside what it makes of it.
-        let mut line = match self.doors.enter(peer.ip(), bounds(&self.gateway)) {
+        let mut bounds = bounds(&self.gateway);
+        bounds.connections = bounds.connections.min(self.descriptors);
+        let mut line = match self.doors.enter(peer.ip(), bounds) {
             Ok(guest) => Some(Line {
                 connection: Some(Connection::new(stream)),
                 peer,

@@ -230,9 +230,9 @@ impl Metrics {
             connections: add.gauge("connections", "Connections of clients at this moment.")?,
             connections_refused: add.by_word(
                 "connections_refused_total",
-                "Connections of clients that were not let in, by whose bound was reached.",
+                "Connections that were not let in, by whose bound was reached.",
                 "bound",
-                ["all", "address"],
+                ["all", "address", "descriptors"],
             )?,
             requests_refused: add.counters(
                 "requests_refused_total",
