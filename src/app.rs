@@ -131,11 +131,11 @@ pub fn start_from(
     let callback_limits = move || {
         let config = live.config();
         let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
-        serve_limits(config.limits, body)
+        serve_limits(&config.limits, body)
     };
     serve_on(listeners.callback, Callbacks(gateway.clone()), callback_limits, &gateway, &tasks, &stop);
     let live = gateway.clone();
-    let admin_limits = move || serve_limits(live.config().limits, ADMIN_BODY);
+    let admin_limits = move || serve_limits(&live.config().limits, ADMIN_BODY);
     serve_on(listeners.admin, admin, admin_limits, &gateway, &tasks, &stop);
     let deliverer = Arc::new(Deliverer::new(gateway.clone(), running.addresses()));
     tasks.spawn(deliverer.run(tasks.clone(), stop.clone()));

@@ -308,3 +308,14 @@ async fn the_token_comes_from_the_flag_or_from_the_configurations_file() {
             .success()
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_key_is_replaced_and_told_once() {
+    let stage = Stage::new().await;
+    let told = stage.said(&["rotate-key", "1"]).await;
+    let key = told.trim_end().strip_prefix("/.pollgate/").expect(&told);
+    assert!(key.len() == 32 && key.bytes().all(|b| b.is_ascii_hexdigit()), "{told}");
+    let again = stage.json(&["rotate-key", "1"]).await;
+    assert_ne!(again["poll_path"], told.trim_end());
+    assert!(!stage.said(&["show", "1"]).await.contains(again["poll_path"].as_str().unwrap()));
+}

@@ -13,8 +13,8 @@ use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, 
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel,
-    Polling, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, Log,
+    LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
@@ -101,6 +101,10 @@ fn listen(section: &mut Section<'_, '_>) -> Listen {
     }
 }
 
+fn forwarded(value: &Value) -> Reading<Option<Forwarded>> {
+    choice(value, &Forwarded::ALL, Forwarded::as_str)
+}
+
 fn upstream(section: &mut Section<'_, '_>) -> Upstream {
     let preset = Upstream::default();
     Upstream {
@@ -109,6 +113,7 @@ fn upstream(section: &mut Section<'_, '_>) -> Upstream {
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
+        forwarded: section.read("forwarded", preset.forwarded, forwarded),
     }
 }
 
@@ -194,6 +199,7 @@ fn limits(section: &mut Section<'_, '_>) -> EdgeLimits {
         ),
         mailboxes_per_address: section.read("mailboxes_per_address", preset.mailboxes_per_address, mailboxes),
         body_bytes_in_flight: section.read("body_bytes_in_flight", preset.body_bytes_in_flight, size),
+        trusted_proxies: section.list("trusted_proxies", preset.trusted_proxies, address::network),
     }
 }
 

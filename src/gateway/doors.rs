@@ -36,9 +36,9 @@ pub struct Bounds {
     pub rate_per_address: Rate,
 }
 
-impl From<EdgeLimits> for Bounds {
-    fn from(limits: EdgeLimits) -> Self {
-        let EdgeLimits { connections, connections_per_address, held_polls_per_address, .. } = limits;
+impl From<&EdgeLimits> for Bounds {
+    fn from(limits: &EdgeLimits) -> Self {
+        let &EdgeLimits { connections, connections_per_address, held_polls_per_address, .. } = limits;
         let rate_per_address = Rate {
             per_second: limits.requests_per_second_per_address,
             burst: limits.request_burst_per_address,
@@ -105,7 +105,11 @@ struct Holder {
 
 /// A connection that was let in; it is counted until this goes.
 #[derive(Debug)]
-pub struct Guest(Holder);
+pub struct Guest {
+    own: Holder,
+    /// For whom it speaks, if it is a proxy.
+    behind: Option<Box<Holder>>,
+}
 
 /// A poll that may be held; it is counted until this goes.
 #[derive(Debug)]
@@ -134,7 +138,17 @@ impl Doors {
         share.holders.fetch_add(1, Relaxed);
         counts.connections += 1;
         drop(counts);
-        Ok(Guest(Holder { doors: self.clone(), share }))
+        Ok(Guest { own: Holder { doors: self.clone(), share }, behind: None })
+    }
+
+    /// The share of an address that has no connection of its own.
+    fn hold(self: &Arc<Self>, address: IpAddr) -> Holder {
+        let mut counts = self.counts();
+        let share = counts.share(address);
+        // Under the lock: who goes at this moment must not take it away.
+        share.holders.fetch_add(1, Relaxed);
+        drop(counts);
+        Holder { doors: self.clone(), share }
     }
 
     fn now(&self) -> u64 {
@@ -186,9 +200,22 @@ impl Counts {
 }
 
 impl Guest {
+    /// What comes next comes from this address, whose share counts.
+    pub fn speak_for(&mut self, client: IpAddr) {
+        let address = network_of(client);
+        if self.share().address != address {
+            let is_itself = self.own.share.address == address;
+            self.behind = (!is_itself).then(|| Box::new(self.own.doors.hold(address)));
+        }
+    }
+
+    fn share(&self) -> &Arc<Share> {
+        &self.behind.as_deref().unwrap_or(&self.own).share
+    }
+
     /// A place to wait in, if this address has one left.
     pub fn seat(&self, bounds: Bounds) -> Option<Seat> {
-        let share = &self.0.share;
+        let share = self.share();
         let taken = share.held_polls.fetch_add(1, Relaxed);
         // Dropped at once where there is no room: it takes back what was just added.
         let seat = Seat(share.clone());
@@ -197,14 +224,14 @@ impl Guest {
 
     /// Counts a request, unless this address asks too fast.
     pub fn ask(&self, bounds: Bounds) -> Result<(), TooFast> {
-        self.0.share.requests.take(bounds.rate_per_address, self.0.doors.now())
+        self.share().requests.take(bounds.rate_per_address, self.own.doors.now())
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.0.doors.counts().connections -= 1;
-        self.0.share.connections.fetch_sub(1, Relaxed);
+        self.own.doors.counts().connections -= 1;
+        self.own.share.connections.fetch_sub(1, Relaxed);
     }
 }
 
@@ -308,5 +335,26 @@ mod tests {
             leave(&mut counts, n, LATER, LATER + 1);
         }
         assert_eq!(counts.gone.len(), 0);
+    }
+
+    #[test]
+    fn a_proxy_speaks_for_others_each_with_a_share_of_its_own() {
+        let doors = Arc::new(Doors::default());
+        let mut proxy = enter(&doors, "10.0.0.1").unwrap();
+        let (kari, alan) = ("192.0.2.1".parse().unwrap(), "192.0.2.2".parse().unwrap());
+        proxy.speak_for(kari);
+        let seat = proxy.seat(BOUNDS).unwrap();
+        assert!(proxy.seat(BOUNDS).is_none());
+        proxy.ask(BOUNDS).unwrap();
+        proxy.ask(BOUNDS).unwrap();
+        proxy.speak_for(alan);
+        assert!(proxy.ask(BOUNDS).is_ok() && proxy.seat(BOUNDS).is_some());
+        // It is the same share that kari has directly.
+        proxy.speak_for(kari);
+        assert!(enter(&doors, "192.0.2.1").unwrap().ask(BOUNDS).is_err());
+        proxy.speak_for("10.0.0.1".parse().unwrap());
+        assert!(proxy.ask(BOUNDS).is_ok());
+        drop((seat, proxy));
+        assert!(doors.counts().by_address.is_empty());
     }
 }

@@ -6,6 +6,7 @@
 //!   else is passed on.
 //! - [`doors`]: who is let in, and how much each address may have; [`pace`]: how fast it may ask.
 //! - [`descriptors`]: for how many clients the process has any.
+//! - [`forwarded`]: for whom a request comes that proxies pass on.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
@@ -20,6 +21,7 @@ pub mod callback;
 pub mod deliver;
 pub mod descriptors;
 mod doors;
+mod forwarded;
 mod pace;
 pub mod poll;
 pub mod proxy;
@@ -64,7 +66,7 @@ pub struct Gateway {
 }
 
 /// What a connection may ask, with bodies of at most so many bytes.
-pub fn serve_limits(limits: EdgeLimits, body: usize) -> ServeLimits {
+pub fn serve_limits(limits: &EdgeLimits, body: usize) -> ServeLimits {
     ServeLimits {
         head: HeadLimits { bytes: limits.header_bytes, fields: limits.header_fields },
         body,

@@ -25,7 +25,7 @@ use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::{ClientStream, Passing};
-use super::{Gateway, descriptors, poll, serve_limits, subscribe};
+use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe};
 use crate::clock;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
@@ -101,6 +101,10 @@ impl Public {
         // Not within the future, which would have a place for what it was given beside what it makes of it.
         let mut bounds = bounds(&self.gateway);
         bounds.connections = bounds.connections.min(self.descriptors);
+        if forwarded::is_trusted(&self.gateway.config().limits.trusted_proxies, peer.ip().to_canonical()) {
+            // They are the connections of all whom it speaks for.
+            bounds.connections_per_address = u64::MAX;
+        }
         let mut line = match self.doors.enter(peer.ip(), bounds) {
             Ok(guest) => Some(Line {
                 connection: Some(Connection::new(stream)),
@@ -144,6 +148,8 @@ impl Public {
                     return None;
                 }
             };
+            let client = forwarded::client(&head, line.peer.ip().to_canonical(), &self.gateway.config());
+            line.guest.speak_for(client);
             if let Err(too_fast) = line.guest.ask(bounds(&self.gateway)) {
                 if !Box::pin(self.slow_down(&head, too_fast, line)).await {
                     return None;
@@ -158,7 +164,7 @@ impl Public {
                     Box::pin(self.refuse(line.connection.take()?, reply.version, answer)).await;
                     return None;
                 }
-                match self.read_poll(&head, line.peer.ip().to_canonical()) {
+                match self.read_poll(&head, client) {
                     Ok((request, visitor)) => return Some((request, visitor, reply)),
                     Err(response) => {
                         let answer = poll::Answer::refused(&self.gateway, response);
@@ -172,7 +178,7 @@ impl Public {
             if line.own_connection.is_none() && needs_own_connection(&head) {
                 line.own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
             }
-            let passed = self.pass(line.connection.take()?, head, line.peer, line.own_connection);
+            let passed = self.pass(line.connection.take()?, head, line.peer, client, line.own_connection);
             line.connection = Box::pin(passed).await;
         }
     }
@@ -250,19 +256,25 @@ impl Public {
         connection: Connection<TcpStream>,
         head: RequestHead,
         peer: SocketAddr,
+        client: IpAddr,
         own_connection: Option<u64>,
     ) -> Option<Connection<TcpStream>> {
         let version = head.version;
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
-        let prepared = match with_one_authority(head, limits.head) {
+        let head = with_one_authority(head, limits.head).and_then(|head| {
+            forwarded::announce(head, peer.ip().to_canonical(), &self.gateway.config(), limits.head)
+        });
+        let prepared = match head {
             Ok(head) if matches!(head.framing, Framing::Length(length) if length > most) => {
                 Err(Response::text(413, BodyError::TooLarge))
             }
             Ok(head) => {
-                let prepared = subscribe::prepare(&self.gateway, &head, peer.ip().to_canonical()).await;
+                let prepared = subscribe::prepare(&self.gateway, &head, client).await;
                 prepared.map(|prepared| (prepared, head))
             }
+            // What was added found no room.
+            Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
             Err(error) => Err(Response::text(400, error)),
         };
         let (prepared, head) = match prepared {
@@ -325,11 +337,11 @@ impl Public {
 
 /// What the running configuration lets a client ask.
 fn limits(gateway: &Gateway) -> ServeLimits {
-    serve_limits(gateway.config().limits, POLL_BODY)
+    serve_limits(&gateway.config().limits, POLL_BODY)
 }
 
 fn bounds(gateway: &Gateway) -> Bounds {
-    Bounds::from(gateway.config().limits)
+    Bounds::from(&gateway.config().limits)
 }
 
 /// Whether what comes after this request could be taken for a part of it, or the other way round, on a

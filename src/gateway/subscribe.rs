@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Gateway;
 use super::poll;
 use crate::clock;
-use crate::config::{self, Client};
+use crate::config::{self, Client, EdgeLimits};
 use crate::dialect::rvp::{self, CALL_BACK};
 use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
@@ -117,13 +117,7 @@ async fn open(
     let wish = subscribe.subscription.message_life_time;
     let created = clock::now();
     let lease_ends = created + UNGRANTED;
-    let limits = gateway.config().limits;
-    // Those that it replaces go when it is there.
-    let replaced = replaces.len() as u64;
-    let shares = Shares {
-        principal: limits.mailboxes_per_principal + replaced,
-        address: limits.mailboxes_per_address + replaced,
-    };
+    let shares = shares(&gateway.config().limits, replaces.len() as u64);
     let subscription = subscribe.subscription;
     let new = NewMailbox { token, poll_key, subscription, created, lease_ends, shares };
     let mailbox = gateway.store.create(new).await.map_err(|error| {
@@ -140,6 +134,14 @@ async fn open(
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
     Ok(Subscribed { mailbox, poll_key, replaces, host, lease: subscribe.lease, message_life_time })
+}
+
+/// How many mailboxes there may be with a new one that replaces others: those go when it is there.
+fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
+    Shares {
+        principal: limits.mailboxes_per_principal + replaced,
+        address: limits.mailboxes_per_address + replaced,
+    }
 }
 
 async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {

@@ -147,6 +147,26 @@ impl RequestHead {
         head.freeze()
     }
 
+    /// The head's bytes without the fields of these names, and with this one at their end.
+    pub fn with_the_only(&self, names: &[&str], name: &str, value: &[u8]) -> Bytes {
+        let raw = self.fields.raw();
+        let mut head = BytesMut::with_capacity(raw.len() + name.len() + value.len() + 4);
+        // Every line ends with CRLF, and none goes on in the next: that was seen when they were read.
+        for (at, line) in raw.split_inclusive(|b| *b == b'\n').enumerate() {
+            let end = line.iter().position(|b| *b == b':').unwrap_or(0);
+            let goes = |name: &&str| at > 0 && line[..end].eq_ignore_ascii_case(name.as_bytes());
+            if line == b"\r\n" {
+                for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                    head.put(part);
+                }
+            }
+            if !names.iter().any(goes) {
+                head.put(line);
+            }
+        }
+        head.freeze()
+    }
+
     /// The head's bytes as they came.
     pub fn raw(&self) -> Bytes {
         self.fields.raw().clone()
