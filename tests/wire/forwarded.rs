@@ -3,7 +3,7 @@
 
 use pollgate::config::Forwarded;
 
-use crate::support::{CLIENT, Gate, Socket, poll, rvp, text};
+use crate::support::{CLIENT, Gate, Login, Socket, poll, rvp, text};
 
 /// The address that is a trusted proxy's, if any is.
 const PROXY: &str = "127.0.0.2";
@@ -120,17 +120,25 @@ async fn whom_a_trusted_proxy_speaks_for_is_the_client() {
 }
 
 #[tokio::test]
-async fn those_behind_a_proxy_have_held_polls_each_and_its_connections_have_no_bound_but_all() {
+async fn those_behind_a_proxy_have_a_share_each_and_its_connections_have_no_bound_but_all() {
     let gate = gate(None).await;
     let kari = gate.login("kari").await;
-    let mut held = Vec::new();
-    // More connections than one address may have.
-    for client in ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"] {
+    let mut elsewhere = Socket::connect_from("127.0.0.3", gate.public).await;
+    elsewhere.send(rvp::login("alan", CLIENT)).await;
+    let location = elsewhere.answer().await.field("content-location").unwrap();
+    let alan = Login { poll: location.replace("http://im.example", ""), ..kari.clone() };
+    let mut connections = Vec::new();
+    for (client, login, polls) in [("192.0.2.1", &kari, 1), ("192.0.2.2", &alan, 2)] {
         let mut socket = Socket::connect_from(PROXY, gate.public).await;
-        socket.send(on_behalf(client, &poll(&kari, ""))).await;
-        gate.held(1).await;
-        held.push(socket);
+        socket.send(on_behalf(client, &poll(login, ""))).await;
+        gate.held(polls).await;
+        connections.push(socket);
     }
-    // The latest of them is held still; its address may hold no other.
-    assert_eq!(ask_from(&gate, PROXY, on_behalf("192.0.2.4", &poll(&kari, ""))).await, 429);
+    // More connections than one address may have.
+    for _ in 0..3 {
+        let mut socket = Socket::connect_from(PROXY, gate.public).await;
+        socket.send(on_behalf("192.0.2.1", &poll(&alan, ""))).await;
+        assert_eq!(socket.answer().await.status(), 429);
+        connections.push(socket);
+    }
 }

@@ -84,7 +84,11 @@ async fn a_thousand_held_polls_get_what_is_theirs_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn publishers_may_meet_in_one_mailbox() {
     let gate = Arc::new(
-        Gate::with(|config| config.polling.limits.messages = pollgate::mailbox::Bound::Unlimited).await,
+        Gate::with(|config| {
+            config.polling.limits.messages = pollgate::mailbox::Bound::Unlimited;
+            config.limits.request_burst_per_address = 1_000_000;
+        })
+        .await,
     );
     let login = gate.login("kari").await;
     let mut publishers = JoinSet::new();
