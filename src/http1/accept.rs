@@ -4,6 +4,7 @@ use std::fs::File;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -39,7 +40,7 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Running out of file descriptors or memory ends nothing that is there: who comes then is refused, as far as that
 /// goes, and `refused` is told of each. When there are some again, all is as before.
 pub async fn accept<F>(
-    listener: TcpListener,
+    listener: impl Into<Arc<TcpListener>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     mut handle: impl FnMut(TcpStream, SocketAddr) -> F,
@@ -47,6 +48,7 @@ pub async fn accept<F>(
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
+    let listener = listener.into();
     let mut spare = Spare::new();
     let mut logged: Option<Instant> = None;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
