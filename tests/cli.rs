@@ -94,6 +94,7 @@ fn help_reads_well() {
         "mailbox peek",
         "mailbox replay",
         "mailbox purge",
+        "mailbox rotate-key",
         "check-config",
         "default-config",
         "healthcheck",

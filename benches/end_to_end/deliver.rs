@@ -154,7 +154,7 @@ fn listen(service: Arc<Listening>) -> u16 {
         let service = service.clone();
         async move { serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await }
     };
-    tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle));
+    tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle, || ()));
     port
 }
 

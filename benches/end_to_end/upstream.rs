@@ -58,7 +58,7 @@ impl Upstream {
                 serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await
             }
         };
-        tokio::spawn(accept::accept(listener, stop, TaskTracker::new(), handle));
+        tokio::spawn(accept::accept(listener, stop, TaskTracker::new(), handle, || ()));
         (upstream, address)
     }
 

@@ -58,6 +58,11 @@ enum Command {
     /// Offer the dropped messages of a mailbox again, as far as there is room
     Replay(MailboxId),
     Purge(act::PurgeArgs),
+    /// Give a mailbox another poll key, and print what the client polls from now on
+    ///
+    /// For a key that somebody else may know: what was polled so far is found no more, and a poll that is held
+    /// there ends. Whoever knows what is printed may take the messages.
+    RotateKey(MailboxId),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +86,7 @@ pub(super) fn run(global: &Global, args: &MailboxArgs) -> anyhow::Result<ExitCod
             Command::Peek(args) => peek::run(&gateway, args, json).await,
             Command::Replay(MailboxId { id }) => act::replay(&gateway, *id, json).await,
             Command::Purge(args) => act::purge(&gateway, args, json).await,
+            Command::RotateKey(MailboxId { id }) => act::rotate_key(&gateway, *id, json).await,
         }
     })
 }

@@ -13,8 +13,8 @@ use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, 
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel,
-    Polling, Shutdown, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, Log,
+    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
@@ -102,6 +102,10 @@ fn listen(section: &mut Section<'_, '_>) -> Listen {
     }
 }
 
+fn forwarded(value: &Value) -> Reading<Option<Forwarded>> {
+    choice(value, &Forwarded::ALL, Forwarded::as_str)
+}
+
 fn upstream(section: &mut Section<'_, '_>) -> Upstream {
     let preset = Upstream::default();
     Upstream {
@@ -110,6 +114,7 @@ fn upstream(section: &mut Section<'_, '_>) -> Upstream {
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
+        forwarded: section.read("forwarded", preset.forwarded, forwarded),
     }
 }
 
@@ -178,7 +183,35 @@ fn limits(section: &mut Section<'_, '_>) -> EdgeLimits {
             preset.held_polls_per_address,
             descriptors,
         ),
+        requests_per_second_per_address: section.read(
+            "requests_per_second_per_address",
+            preset.requests_per_second_per_address,
+            requests,
+        ),
+        request_burst_per_address: section.read(
+            "request_burst_per_address",
+            preset.request_burst_per_address,
+            requests,
+        ),
+        mailboxes_per_principal: section.read(
+            "mailboxes_per_principal",
+            preset.mailboxes_per_principal,
+            mailboxes,
+        ),
+        mailboxes_per_address: section.read("mailboxes_per_address", preset.mailboxes_per_address, mailboxes),
+        body_bytes_in_flight: section.read("body_bytes_in_flight", preset.body_bytes_in_flight, size),
+        trusted_proxies: section.list("trusted_proxies", preset.trusted_proxies, address::network),
     }
+}
+
+/// A million a second is more than is ever answered: so many is no bound.
+fn requests(value: &Value) -> Reading<u64> {
+    count(value, 1..=1_000_000)
+}
+
+/// A mailbox takes some memory even when it is empty; more than this is a slip.
+fn mailboxes(value: &Value) -> Reading<u64> {
+    count(value, 1..=1_000_000_000)
 }
 
 /// A head is held in memory as a whole, for each connection.
@@ -204,10 +237,7 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     Store {
         kind: section.read("kind", preset.kind, kind),
         path: section.read("path", preset.path, directory),
-        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, |value| {
-            // A mailbox takes some memory even when it is empty; more than this is a slip.
-            count(value, 1..=1_000_000_000)
-        }),
+        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, mailboxes),
         max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
         cache_bytes: section.read("cache_bytes", preset.cache_bytes, size_or_none),
         min_free_bytes: section.read("min_free_bytes", preset.min_free_bytes, size_or_none),

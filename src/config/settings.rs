@@ -74,6 +74,8 @@ pub struct Upstream {
     pub read_timeout: Duration,
     /// How long an idle connection is kept for the next request.
     pub idle_timeout: Duration,
+    /// How it is told for whom a request comes, if it is.
+    pub forwarded: Option<Forwarded>,
 }
 
 impl Default for Upstream {
@@ -84,6 +86,30 @@ impl Default for Upstream {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),
+            forwarded: None,
+        }
+    }
+}
+
+/// The fields in which a proxy tells for whom a request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// `X-Forwarded-For`, as everybody does it.
+    XForwardedFor,
+    /// `Forwarded`, as RFC 7239 has it.
+    Forwarded,
+}
+
+impl Forwarded {
+    /// All of them, and none.
+    pub const ALL: [Option<Self>; 3] = [None, Some(Self::XForwardedFor), Some(Self::Forwarded)];
+
+    /// Its name in the file.
+    pub fn as_str(forwarded: Option<Self>) -> &'static str {
+        match forwarded {
+            None => "off",
+            Some(Self::XForwardedFor) => "x-forwarded-for",
+            Some(Self::Forwarded) => "forwarded",
         }
     }
 }
@@ -173,7 +199,7 @@ impl Default for Polling {
 
 /// `[limits]`: what one client, one address, and all of them together may ask of the gateway. Nothing in it
 /// is zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeLimits {
     /// Bytes of a request's head.
     pub header_bytes: usize,
@@ -195,6 +221,18 @@ pub struct EdgeLimits {
     pub connections_per_address: u64,
     /// Held polls of one address.
     pub held_polls_per_address: u64,
+    /// Requests that one address may go on making, each second.
+    pub requests_per_second_per_address: u64,
+    /// Requests that one address may make at once, after a while without any.
+    pub request_burst_per_address: u64,
+    /// Mailboxes of one principal.
+    pub mailboxes_per_principal: u64,
+    /// Mailboxes of one address.
+    pub mailboxes_per_address: u64,
+    /// Bytes of request bodies that are in memory at a time, of all listeners.
+    pub body_bytes_in_flight: u64,
+    /// Proxies that are believed for whom they speak.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for EdgeLimits {
@@ -210,6 +248,12 @@ impl Default for EdgeLimits {
             connections: 60_000,
             connections_per_address: 20_000,
             held_polls_per_address: 20_000,
+            requests_per_second_per_address: 200,
+            request_burst_per_address: 1000,
+            mailboxes_per_principal: 1000,
+            mailboxes_per_address: 20_000,
+            body_bytes_in_flight: 256 * 1024 * 1024,
+            trusted_proxies: Vec::new(),
         }
     }
 }

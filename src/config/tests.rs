@@ -73,6 +73,7 @@ fn nothing_set_is_the_documented_defaults() {
             connect_timeout: 5s,
             read_timeout: 60s,
             idle_timeout: 30s,
+            forwarded: None,
         },
         callback: Callback {
             url: "http://127.0.0.1:8081",
@@ -124,6 +125,12 @@ fn nothing_set_is_the_documented_defaults() {
             connections: 60000,
             connections_per_address: 20000,
             held_polls_per_address: 20000,
+            requests_per_second_per_address: 200,
+            request_burst_per_address: 1000,
+            mailboxes_per_principal: 1000,
+            mailboxes_per_address: 20000,
+            body_bytes_in_flight: 268435456,
+            trusted_proxies: [],
         },
         store: Store {
             kind: Disk,
@@ -223,6 +230,7 @@ fn every_key_can_be_set() {
         connect_timeout = 1
         read_timeout = "2m"
         idle_timeout = "1500ms"
+        forwarded = "forwarded"
         [callback]
         url = "http://10.0.0.5:81/cb/"
         allow = ["10.0.0.0/8"]
@@ -255,6 +263,12 @@ fn every_key_can_be_set() {
         connections = 7
         connections_per_address = 8
         held_polls_per_address = 9
+        requests_per_second_per_address = 10
+        request_burst_per_address = 11
+        mailboxes_per_principal = 12
+        mailboxes_per_address = 13
+        body_bytes_in_flight = "2MiB"
+        trusted_proxies = ["10.0.0.0/8"]
         [store]
         kind = "memory"
         path = "state"
@@ -315,6 +329,9 @@ fn every_key_can_be_set() {
             connect_timeout: 1s,
             read_timeout: 120s,
             idle_timeout: 1.5s,
+            forwarded: Some(
+                Forwarded,
+            ),
         },
         callback: Callback {
             url: "http://10.0.0.5:81/cb",
@@ -361,6 +378,14 @@ fn every_key_can_be_set() {
             connections: 7,
             connections_per_address: 8,
             held_polls_per_address: 9,
+            requests_per_second_per_address: 10,
+            request_burst_per_address: 11,
+            mailboxes_per_principal: 12,
+            mailboxes_per_address: 13,
+            body_bytes_in_flight: 2097152,
+            trusted_proxies: [
+                10.0.0.0/8,
+            ],
         },
         store: Store {
             kind: Memory,

@@ -4,7 +4,9 @@
 //! - [`Gateway`]: what all parts share.
 //! - [`public`]: the clients' connections. It decides what a request is: a poll is answered here, all
 //!   else is passed on.
-//! - [`doors`]: who is let in, and how much each address may have.
+//! - [`doors`]: who is let in, and how much each address may have; [`pace`]: how fast it may ask.
+//! - [`descriptors`]: for how many clients the process has any.
+//! - [`forwarded`]: for whom a request comes that proxies pass on.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
@@ -17,7 +19,10 @@
 pub mod access;
 pub mod callback;
 pub mod deliver;
+pub mod descriptors;
 mod doors;
+mod forwarded;
+mod pace;
 pub mod poll;
 pub mod proxy;
 pub mod public;
@@ -32,7 +37,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::OpenError;
 use crate::config::{Config, EdgeLimits, LiveConfig};
-use crate::http1::{HeadLimits, ServeLimits, Times};
+use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
@@ -53,12 +58,14 @@ pub struct Gateway {
     pub drops: Arc<Drops>,
     /// Where the upstream is.
     pub upstream: Upstream,
+    /// What request bodies take in memory.
+    pub bodies: Arc<Budget>,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
 }
 
 /// What a connection may ask, with bodies of at most so many bytes.
-pub fn serve_limits(limits: EdgeLimits, body: usize) -> ServeLimits {
+pub fn serve_limits(limits: &EdgeLimits, body: usize) -> ServeLimits {
     ServeLimits {
         head: HeadLimits { bytes: limits.header_bytes, fields: limits.header_fields },
         body,
@@ -88,8 +95,14 @@ impl Gateway {
             metrics,
             drops,
             upstream: Upstream::default(),
+            bodies: Arc::default(),
             stop,
         }
+    }
+
+    /// What the body of a request takes its memory from.
+    pub fn room(&self) -> Allowance {
+        self.bodies.allowance(self.config().limits.body_bytes_in_flight)
     }
 
     /// The running configuration, as of now.

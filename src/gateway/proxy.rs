@@ -17,6 +17,9 @@ use super::Gateway;
 use super::subscribe::{self, Intent};
 use crate::telemetry::UpstreamError;
 
+/// After how many seconds a request may be tried again for whose body there was no room.
+const RETRY_AFTER: u64 = 10;
+
 /// Passes requests on to the upstream.
 pub struct Proxy(pub Arc<Gateway>);
 
@@ -121,6 +124,9 @@ impl ProxyHttp for Proxy {
                 _ if failed_with(error, io::ErrorKind::FileTooLarge) => {
                     (413, "the request body is too large")
                 }
+                _ if failed_with(error, io::ErrorKind::OutOfMemory) => {
+                    (503, "too many request bodies are in memory")
+                }
                 _ if is_malformed(error) => (400, "the request body is malformed"),
                 UpstreamError::TimedOut => (408, "the body did not come in time"),
                 _ => (0, ""),
@@ -221,6 +227,9 @@ async fn respond(session: &mut Session, status: u16, text: &'static str) {
         let mut head = ResponseHeader::build(status, Some(4))?;
         head.insert_header("Content-Type", "text/plain; charset=utf-8")?;
         head.insert_header("Content-Length", body.len())?;
+        if status == 503 {
+            head.insert_header("Retry-After", RETRY_AFTER)?;
+        }
         session.set_keepalive(None);
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(body.into()), true).await

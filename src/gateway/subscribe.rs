@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::Gateway;
 use super::poll;
 use crate::clock;
-use crate::config::{self, Client};
+use crate::config::{self, Client, EdgeLimits};
 use crate::dialect::rvp::{self, CALL_BACK};
 use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
-use crate::store::{Lookup, NewMailbox};
+use crate::store::{CreateError, Lookup, NewMailbox, Shares};
 
 /// How long a mailbox may wait for the upstream to grant its lease.
 const UNGRANTED: Duration = Duration::from_secs(300);
@@ -117,15 +117,31 @@ async fn open(
     let wish = subscribe.subscription.message_life_time;
     let created = clock::now();
     let lease_ends = created + UNGRANTED;
-    let new = NewMailbox { token, poll_key, subscription: subscribe.subscription, created, lease_ends };
+    let shares = shares(&gateway.config().limits, replaces.len() as u64);
+    let subscription = subscribe.subscription;
+    let new = NewMailbox { token, poll_key, subscription, created, lease_ends, shares };
     let mailbox = gateway.store.create(new).await.map_err(|error| {
         tracing::warn!(%error, "subscription refused");
-        Response::text(503, error).with("Retry-After", RETRY_AFTER)
+        gateway.metrics.mailbox_refused(error);
+        // RFC 9110 §15.6.4, RFC 6585 §4: what only its sender can mend is no trouble of the server's.
+        let status = match error {
+            CreateError::TooMany | CreateError::Unavailable => 503,
+            CreateError::TooManyOfPrincipal | CreateError::TooManyOfAddress => 429,
+        };
+        Response::text(status, error).with("Retry-After", RETRY_AFTER)
     })?;
     gateway.metrics.mailbox_created();
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
     Ok(Subscribed { mailbox, poll_key, replaces, host, lease: subscribe.lease, message_life_time })
+}
+
+/// How many mailboxes there may be with a new one that replaces others: those go when it is there.
+fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
+    Shares {
+        principal: limits.mailboxes_per_principal + replaced,
+        address: limits.mailboxes_per_address + replaced,
+    }
 }
 
 async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {

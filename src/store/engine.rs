@@ -221,13 +221,14 @@ impl<J: Journal> Engine<J> {
 
     pub(super) fn create(&self, new: NewMailbox) -> Result<(MailboxId, Receipt), CreateError> {
         let id = MailboxId(self.mailboxes.fetch_add(1, Relaxed) + 1);
-        let lease_ends = new.lease_ends;
+        let (lease_ends, shares) = (new.lease_ends, new.shares);
         let slot = Arc::new(Slot::new(id, new, J::FOLLOWS));
         let receipt = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             if index.listed() >= self.caps.mailboxes {
                 return Err(CreateError::TooMany);
             }
+            index.has_a_share_left(&slot.subscription, shares)?;
             index.insert(slot.clone());
             let told = Told { row: Row::New, wait: true, ..Told::NOTHING };
             self.record(&slot, &mut slot.lock(), told)

@@ -20,6 +20,7 @@ mod memory;
 mod operate;
 mod status;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -66,6 +67,17 @@ pub struct NewMailbox {
     pub created: Timestamp,
     /// When it ends unless the upstream grants it a longer lease.
     pub lease_ends: Timestamp,
+    /// How many there may be with it.
+    pub shares: Shares,
+}
+
+/// How many live mailboxes somebody may have, a new one included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// A principal, by its [`principal_key`].
+    pub principal: u64,
+    /// An address that subscribes, by its [network](network_of).
+    pub address: u64,
 }
 
 /// By what a mailbox is looked for. Principals are compared by [`principal_key`].
@@ -101,6 +113,12 @@ pub enum CreateError {
     /// `store.max_mailboxes` are there already.
     #[error("too many mailboxes")]
     TooMany,
+    /// Its principal has [as many as it may](Shares) already.
+    #[error("too many mailboxes of this principal")]
+    TooManyOfPrincipal,
+    /// Its address has [as many as it may](Shares) already.
+    #[error("too many mailboxes of this address")]
+    TooManyOfAddress,
     /// The store cannot keep anything at this moment.
     #[error("the store is unavailable")]
     Unavailable,
@@ -328,6 +346,18 @@ pub fn principal_key(url: &str) -> String {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority = authority.strip_suffix(":80").unwrap_or(authority);
     format!("{authority}{}", path.trim_end_matches('/')).to_lowercase()
+}
+
+/// What counts as one address: of IPv6 the network of 64 bits, since whoever has one has all its addresses
+/// (RFC 6177).
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            const NETWORK: u128 = !0 << 64;
+            Ipv6Addr::from_bits(address.to_bits() & NETWORK).into()
+        }
+    }
 }
 
 #[cfg(test)]

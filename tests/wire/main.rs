@@ -16,6 +16,7 @@ mod bounds;
 mod callback;
 mod deliver;
 mod forms;
+mod forwarded;
 mod held;
 mod hostile;
 mod limits;

@@ -6,7 +6,8 @@
 //! - [`mailboxes`], [`messages`]: looking; [`actions`]: changing.
 //! - `openapi.json`: all of it for programs. A test holds it against the routes and the answers.
 //!
-//! No answer holds a callback token or a poll key; a message's headers and body are shown on request only.
+//! No answer holds a callback token, and only the one that tells of a new poll key holds that; a message's headers
+//! and body are shown on request only.
 
 mod actions;
 mod mailboxes;
@@ -60,6 +61,7 @@ impl Admin {
                 query.finish()?;
                 match (route, method) {
                     (Route::Replay, _) => self.replay(id).await,
+                    (Route::RotateKey, _) => self.rotate_key(id).await,
                     (Route::Messages, _) => self.purge(id).await,
                     (_, "DELETE") => self.end(id).await,
                     _ => self.show(id).await,

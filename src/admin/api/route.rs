@@ -11,6 +11,7 @@ pub(super) enum Route {
     Messages,
     Dropped,
     Replay,
+    RotateKey,
 }
 
 /// What of it is wanted.
@@ -23,8 +24,15 @@ pub(super) enum Wanted {
 }
 
 impl Route {
-    const ALL: [Route; 6] =
-        [Route::Document, Route::Mailboxes, Route::Mailbox, Route::Messages, Route::Dropped, Route::Replay];
+    const ALL: [Route; 7] = [
+        Route::Document,
+        Route::Mailboxes,
+        Route::Mailbox,
+        Route::Messages,
+        Route::Dropped,
+        Route::Replay,
+        Route::RotateKey,
+    ];
 
     /// The path, with `{id}` for the mailbox.
     fn template(self) -> &'static str {
@@ -35,6 +43,7 @@ impl Route {
             Route::Messages => "/api/v1/mailboxes/{id}/messages",
             Route::Dropped => "/api/v1/mailboxes/{id}/dropped",
             Route::Replay => "/api/v1/mailboxes/{id}/dropped/replay",
+            Route::RotateKey => "/api/v1/mailboxes/{id}/poll-key/rotate",
         }
     }
 
@@ -43,7 +52,7 @@ impl Route {
         match self {
             Route::Document | Route::Mailboxes | Route::Dropped => &["GET", "HEAD"],
             Route::Mailbox | Route::Messages => &["GET", "HEAD", "DELETE"],
-            Route::Replay => &["POST"],
+            Route::Replay | Route::RotateKey => &["POST"],
         }
     }
 
@@ -90,6 +99,8 @@ mod tests {
             ("/api/v1/mailboxes/7/messages", Some((Route::Messages, seven))),
             ("/api/v1/mailboxes/7/dropped", Some((Route::Dropped, seven))),
             ("/api/v1/mailboxes/7/dropped/replay", Some((Route::Replay, seven))),
+            ("/api/v1/mailboxes/7/poll-key/rotate", Some((Route::RotateKey, seven))),
+            ("/api/v1/mailboxes/7/poll-key", None),
             ("/api/v1/mailboxes/x", Some((Route::Mailbox, Wanted::NoMailbox))),
             ("/api/v1/mailboxes/+7", Some((Route::Mailbox, Wanted::NoMailbox))),
             ("/api/v1/mailboxes/", Some((Route::Mailbox, Wanted::NoMailbox))),

@@ -94,7 +94,7 @@ impl RvpServer {
             let (server, stop) = (server.clone(), token.clone());
             async move { serve(Connection::new(stream), peer, &*server, || limits, stop).await }
         };
-        tokio::spawn(accept::accept(listener, stop.clone(), TaskTracker::new(), handle));
+        tokio::spawn(accept::accept(listener, stop.clone(), TaskTracker::new(), handle, || ()));
         Ok(Self { address, stop })
     }
 

@@ -170,7 +170,7 @@ async fn begin(
         if gateway.metrics.held_polls() >= config.polling.max_held_polls {
             return Err(too_many("too many polls are held"));
         }
-        seat = guest.seat(Bounds::from(config.limits));
+        seat = guest.seat(Bounds::from(&config.limits));
         if seat.is_none() {
             return Err(too_many("too many polls are held from this address"));
         }

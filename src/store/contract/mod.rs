@@ -57,6 +57,7 @@ macro_rules! store_contract {
             operating::a_replay_needs_a_live_mailbox_and_room_in_the_store,
             operating::a_purge_drops_everything_and_says_so,
             caps::mailboxes_are_bounded,
+            caps::a_principal_and_an_address_have_a_share_of_mailboxes,
             caps::bytes_are_bounded,
             caps::a_smaller_limit_removes_nothing,
             caps::totals_follow_every_step,
