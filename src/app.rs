@@ -80,6 +80,8 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
     }
+    // Which of them are new since the last start: those were written later than what users set before.
+    store.clients().see_policies(|| config::policies(&config).map(|(_, policy)| policy).collect());
     let access = Access::open(&config.auth)?;
     let stop = CancellationToken::new();
     let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);

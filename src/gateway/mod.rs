@@ -7,6 +7,7 @@
 //! - [`doors`]: who is let in, and how much each address may have.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
+//! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
@@ -18,6 +19,7 @@ pub mod access;
 pub mod callback;
 pub mod deliver;
 mod doors;
+mod own;
 pub mod poll;
 pub mod proxy;
 pub mod public;
