@@ -45,7 +45,7 @@ impl Service for Admin {
             "/metrics" => self.metrics(),
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
-            path if api::is_inside(path) => return self.api(head).await,
+            path if api::is_inside(path) => return self.api(&request).await,
             _ => return Response::text(404, "there is /metrics, /healthz, /readyz and /api/v1/openapi.json"),
         };
         match head.method.as_str() {
