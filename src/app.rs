@@ -12,13 +12,14 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin::Admin;
 use crate::clock;
-use crate::config::{self, Config, Listen, LiveConfig, StoreKind};
+use crate::config::{self, Changes, Config, Listen, LiveConfig, Origin, ReloadError, StoreKind};
 use crate::gateway::callback::Callbacks;
 use crate::gateway::deliver::Deliverer;
 use crate::gateway::public::Public;
 use crate::gateway::{Access, Gateway, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::EventId;
+use crate::reload::{self, Reloader};
 use crate::store::{self, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, MemoryStore};
 use crate::telemetry::Metrics;
 
@@ -27,6 +28,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// How long a stop waits for what is on its way, beyond the time over which held polls are answered.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The largest body of what operators ask.
+const ADMIN_BODY: usize = 64 * 1024;
 
 /// The sockets that the gateway listens on.
 #[derive(Debug)]
@@ -66,15 +70,26 @@ impl Listeners {
 pub struct Running {
     gateway: Arc<Gateway>,
     public: Arc<Public>,
+    reloader: Arc<Reloader>,
     tasks: TaskTracker,
     public_addresses: Vec<SocketAddr>,
     callback_address: SocketAddr,
     admin_address: SocketAddr,
 }
 
-/// Starts a gateway on these sockets. Must be called within a runtime; it returns when everything that the
-/// store kept is there again.
-pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+/// Starts a gateway on these sockets, with a configuration that is written nowhere. Must be called within a
+/// runtime; it returns when everything that the store kept is there again.
+pub fn start(config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+    start_from(None, config, listeners)
+}
+
+/// The same with a configuration that can be read again, and whose file is watched.
+pub fn start_from(
+    origin: Option<Origin>,
+    mut config: Config,
+    listeners: Listeners,
+) -> anyhow::Result<Running> {
+    let written = config.clone();
     let metrics = Arc::new(Metrics::new()?);
     let store = open_store(&config.store, &metrics)?;
     if let Some(host) = config.callback.url.strip_suffix(":0") {
@@ -84,17 +99,23 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
     store.clients().see_policies(|| config::policies(&config).map(|(_, policy)| policy).collect());
     let access = Access::open(&config.auth)?;
     let stop = CancellationToken::new();
-    let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let gateway =
         Arc::new(Gateway::new(config.clone(), store.clone(), access, metrics.clone(), stop.clone()));
-    let admin = Admin { config, store, metrics, drops: gateway.drops.clone(), stop: stop.clone() };
+    let reloader = Arc::new(Reloader::new(gateway.clone(), origin, written));
+    let reload = {
+        let reloader = reloader.clone();
+        Box::new(move || reloader.reload("POST /-/reload"))
+    };
+    let drops = gateway.drops.clone();
+    let admin = Admin { config, store, metrics, drops, reload, stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();
     let running = Running {
         gateway: gateway.clone(),
         public: public.clone(),
+        reloader: reloader.clone(),
         tasks: tasks.clone(),
         public_addresses: listeners.public.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
         callback_address: listeners.callback.local_addr()?,
@@ -106,12 +127,21 @@ pub fn start(mut config: Config, listeners: Listeners) -> anyhow::Result<Running
         let handle = move |stream, peer| public.clone().serve(stream, peer);
         tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
     }
-    let edge = gateway.config().limits;
-    let limits = |body| serve_limits(edge, body);
-    serve_on(listeners.callback, Callbacks(gateway.clone()), limits(body), &tasks, &stop);
-    serve_on(listeners.admin, admin, limits(64 * 1024), &tasks, &stop);
+    let live = gateway.clone();
+    let callback_limits = move || {
+        let config = live.config();
+        let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
+        serve_limits(config.limits, body)
+    };
+    serve_on(listeners.callback, Callbacks(gateway.clone()), callback_limits, &tasks, &stop);
+    let live = gateway.clone();
+    let admin_limits = move || serve_limits(live.config().limits, ADMIN_BODY);
+    serve_on(listeners.admin, admin, admin_limits, &tasks, &stop);
     let deliverer = Arc::new(Deliverer::new(gateway.clone(), running.addresses()));
     tasks.spawn(deliverer.run(tasks.clone(), stop.clone()));
+    if let Some(file) = reloader.origin().and_then(Origin::file) {
+        tasks.spawn(reload::watch(reloader, file, stop.clone()));
+    }
     tasks.spawn(tick(gateway, stop));
     Ok(running)
 }
@@ -150,7 +180,7 @@ fn open_store(config: &config::Store, metrics: &Arc<Metrics>) -> anyhow::Result<
 fn serve_on<V: Service + 'static>(
     listener: TcpListener,
     service: V,
-    limits: ServeLimits,
+    limits: impl Fn() -> ServeLimits + Clone + Send + Sync + 'static,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -158,7 +188,7 @@ fn serve_on<V: Service + 'static>(
     let token = stop.clone();
     let handle = move |stream, peer| {
         // A token of its own: to wait for the one that all share, each would queue at its lock.
-        let (service, stop) = (service.clone(), token.child_token());
+        let (service, limits, stop) = (service.clone(), limits.clone(), token.child_token());
         async move { serve(Connection::new(stream), peer, &*service, limits, stop).await }
     };
     tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
@@ -197,6 +227,16 @@ impl Running {
     /// What is running.
     pub fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
+    }
+
+    /// Reads the configuration again, and follows it. `by` says who wanted that.
+    pub fn reload(&self, by: &'static str) -> Result<Changes, ReloadError> {
+        self.reloader.reload(by)
+    }
+
+    /// Follows this configuration, as if it were written.
+    pub fn follow(&self, written: Config) -> Result<Changes, ReloadError> {
+        self.reloader.follow(written)
     }
 
     /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished, and the

@@ -17,6 +17,7 @@
 //! - [`telemetry`]: the metrics and the logs.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics, health and the API, for operators.
+//! - [`reload`]: a running gateway follows its configuration.
 //! - [`agent`]: the client's side of the wire.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
 //! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
@@ -52,5 +53,6 @@ pub mod gateway;
 pub mod http1;
 pub mod mailbox;
 pub mod registry;
+pub mod reload;
 pub mod store;
 pub mod telemetry;

@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
     ("gateway", &["auth", "clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("admin", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
+    ("reload", &["clock", "config", "gateway", "telemetry"]),
     ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
     ("auth", &["mailbox"]),
     ("agent", &["auth", "http1"]),
@@ -40,6 +41,7 @@ const EVERYONE: &[&str] = &[
     "http1",
     "mailbox",
     "registry",
+    "reload",
     "store",
     "telemetry",
 ];

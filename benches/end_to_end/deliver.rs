@@ -139,7 +139,7 @@ fn listen(service: Arc<Listening>) -> SocketAddr {
     let limits = ServeLimits { head: HeadLimits::default(), body: 1 << 20, times: Times::CLIENT };
     let handle = move |stream, peer| {
         let service = service.clone();
-        async move { serve(Connection::new(stream), peer, &*service, limits, CancellationToken::new()).await }
+        async move { serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await }
     };
     tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle));
     address

@@ -11,6 +11,7 @@
 //! - `listeners`: our own server's parser beside hyper; see [`listeners`].
 //! - `deliver`: the time from a callback to its delivery, alone and beside as many clients that cannot be
 //!   reached.
+//! - `reload`: the time of a proxied request while the configuration is read again.
 //! - `long-poll`: one poll, held for ten minutes.
 //!
 //! CPU time and memory are those of the server's processes alone, as the kernel counts them. The load is
@@ -30,6 +31,7 @@ mod nginx;
 mod peers;
 mod process;
 mod proxy;
+mod reload;
 mod servers;
 mod spread;
 mod upstream;
@@ -68,6 +70,7 @@ async fn run(words: &[&str]) -> ExitCode {
         ["peers", words @ ..] => return peers::run(words).await,
         ["listeners"] => return listeners::run().await,
         ["deliver"] => return deliver::run().await,
+        ["reload"] => return reload::run().await,
         ["long-poll"] => return long_poll::run().await,
         _ => {}
     }

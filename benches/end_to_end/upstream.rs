@@ -48,7 +48,9 @@ impl Upstream {
         let stop = CancellationToken::new();
         let handle = move |stream, peer| {
             let service = service.clone();
-            async move { serve(Connection::new(stream), peer, &*service, limits, CancellationToken::new()).await }
+            async move {
+                serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await
+            }
         };
         tokio::spawn(accept::accept(listener, stop, TaskTracker::new(), handle));
         (upstream, address)

@@ -7,16 +7,20 @@ mod api;
 mod guard;
 mod health;
 mod problem;
+mod reload;
 
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::config::LiveConfig;
+use crate::config::{Changes, LiveConfig, ReloadError};
 use crate::http1::{Request, Response, Service};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
+
+/// Reads the configuration again, and follows it.
+pub type Reload = Box<dyn Fn() -> Result<Changes, ReloadError> + Send + Sync>;
 
 /// Answers what operators ask.
 pub struct Admin {
@@ -28,6 +32,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Told of what operators make the gateway lose.
     pub drops: Arc<Drops>,
+    /// Reads the configuration again, and follows it.
+    pub reload: Reload,
     /// Set when the gateway stops.
     pub stop: CancellationToken,
 }
@@ -45,8 +51,14 @@ impl Service for Admin {
             "/metrics" => self.metrics(),
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
+            "/-/reload" => return self.reload(&head.method),
             path if api::is_inside(path) => return self.api(&request).await,
-            _ => return Response::text(404, "there is /metrics, /healthz, /readyz and /api/v1/openapi.json"),
+            _ => {
+                return Response::text(
+                    404,
+                    "there is /metrics, /healthz, /readyz, /-/reload and /api/v1/openapi.json",
+                );
+            }
         };
         match head.method.as_str() {
             "GET" | "HEAD" => answer,

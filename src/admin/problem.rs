@@ -39,6 +39,8 @@ pub(super) enum Problem {
     BadContent(String),
     /// As many principals have settings as may.
     TooManyClients,
+    /// The configuration is not valid: everything that is wrong with it.
+    InvalidConfiguration(Vec<String>),
     /// The store cannot keep anything at this moment.
     StoreUnavailable,
 }
@@ -95,6 +97,9 @@ impl Problem {
             Problem::NotJson => (415, "NotJson", "What was sent is not JSON"),
             Problem::BadContent(_) => (422, "BadContent", "What was sent cannot be set"),
             Problem::TooManyClients => (507, "TooManyClients", "Too many clients have settings"),
+            Problem::InvalidConfiguration(_) => {
+                (422, "InvalidConfiguration", "The configuration is not valid, and the running one stays")
+            }
             Problem::StoreUnavailable => (503, "StoreUnavailable", "The store is unavailable"),
         }
     }
@@ -127,6 +132,7 @@ impl Problem {
             Problem::TooManyClients => {
                 "as many principals as store.max_clients says have settings of their own".to_owned()
             }
+            Problem::InvalidConfiguration(problems) => problems.join("\n"),
             Problem::StoreUnavailable => "it can keep nothing at this moment; try again later".to_owned(),
         }
     }
@@ -155,6 +161,7 @@ mod tests {
             Problem::TooLarge(1),
             Problem::BadContent(String::new()),
             Problem::TooManyClients,
+            Problem::InvalidConfiguration(Vec::new()),
             Problem::StoreUnavailable,
         ];
         let responses = document["components"]["responses"].as_object().unwrap();

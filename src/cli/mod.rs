@@ -28,7 +28,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{self, Config, LoadError, Overrides, TokenError};
+use crate::config::{self, Config, LoadError, Origin, Overrides, TokenError};
 
 /// Bad usage or bad configuration.
 const BAD_USAGE: u8 = 2;
@@ -113,7 +113,16 @@ impl Cli {
 impl Global {
     /// The configuration: flags over environment over file over defaults.
     fn load(&self, flags: Overrides) -> Result<Config, LoadError> {
-        config::load(self.config.as_deref(), environment(), &self.over(flags))
+        self.origin(flags).load()
+    }
+
+    /// Where the configuration comes from.
+    fn origin(&self, flags: Overrides) -> Origin {
+        Origin {
+            flag: self.config.clone(),
+            environment: environment().collect(),
+            overrides: self.over(flags),
+        }
     }
 
     /// The same, only to know what is set, such as where the gateway is to be asked; without what its files say.

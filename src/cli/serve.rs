@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Global, block_on};
 use crate::app::{self, Listeners};
-use crate::config::{self, Config, Overrides, StoreKind};
+use crate::config::{self, Config, Origin, Overrides, StoreKind};
 use crate::telemetry::logging;
 
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(super) struct ServeArgs {
 }
 
 pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> {
-    let config = global.load(Overrides {
+    let origin = global.origin(Overrides {
         upstream: args.upstream,
         public: Some(args.public).filter(|public| !public.is_empty()),
         callback: args.callback,
@@ -42,17 +42,19 @@ pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> 
         callback_url: args.callback_url,
         state_dir: args.state_dir,
         ..Overrides::default()
-    })?;
+    });
+    let config = origin.load()?;
     logging::start(&config.log);
     for warning in config::warnings(&config) {
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit();
-    block_on(serve(config))
+    block_on(serve(origin, config))
 }
 
-async fn serve(config: Config) -> anyhow::Result<ExitCode> {
+async fn serve(origin: Origin, config: Config) -> anyhow::Result<ExitCode> {
     // Before anything else: a signal that comes during the start must not be lost.
+    let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let listeners = Listeners::bind(&config.listen)?;
@@ -61,7 +63,7 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         StoreKind::Disk => format!("messages are kept in {}", config.store.path.display()),
         StoreKind::Memory => "messages are kept in memory, and lost when this process ends".to_owned(),
     };
-    let running = app::start(config, listeners)?;
+    let running = app::start_from(Some(origin), config, listeners)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public = %running.public_address(),
@@ -71,9 +73,15 @@ async fn serve(config: Config) -> anyhow::Result<ExitCode> {
         callback_url = %running.gateway().config().callback.url,
         "serving; {promise}"
     );
-    let by = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let by = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hangup.recv() => {
+                // The log says what came of it.
+                let _ = running.reload("SIGHUP");
+            }
+        }
     };
     tracing::info!(by, "stopping");
     running.stop().await;

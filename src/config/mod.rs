@@ -3,7 +3,8 @@
 //! Data walks one way: [`load`] finds and reads the file; `file` turns its text into values that know
 //! their lines; `reader` lays flags over environment over file over defaults and keeps every problem
 //! it meets; `resolve` asks the reader for each setting, once, by name, and `checks` compares settings
-//! with each other, `files` with what is on the disk. What comes out is a [`Config`], or a [`LoadError`] with *all* the problems.
+//! with each other, `files` with what is on the disk. What comes out is a [`Config`], or a [`LoadError`]
+//! with *all* the problems. `reload` says what of a new one a running gateway can follow.
 //!
 //! The file has no serde mirror: serde stops at the first wrong type, and says nothing of the unknown
 //! keys behind it. One typed reader over the file's spanned tables reports all of them in one go, and
@@ -27,6 +28,7 @@ mod overrides;
 mod policy;
 mod problem;
 mod reader;
+mod reload;
 mod resolve;
 mod settings;
 mod size;
@@ -48,6 +50,7 @@ pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
 pub use policy::{Client, ClientPolicy, Pattern, choose, policies, policy_of, warnings};
 pub use problem::{LoadError, Problem, Source};
+pub use reload::{Changes, Origin, ReloadError, adopt};
 pub use settings::{
     Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, Log, LogFormat, LogLevel,
     Polling, Store, StoreKind, Upstream,

@@ -30,9 +30,10 @@ mod upstream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::Guard;
+use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::OpenError;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
@@ -48,7 +49,7 @@ pub struct Gateway {
     /// The mailboxes.
     pub store: Arc<dyn MailboxStore>,
     /// Who may poll.
-    pub access: Access,
+    access: ArcSwap<Access>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Told of what is lost.
@@ -87,12 +88,37 @@ impl Gateway {
         stop: CancellationToken,
     ) -> Self {
         let drops = Arc::new(Drops::new(metrics.clone()));
-        Self { config, store, access, metrics, drops, upstream: Upstream::default(), stop }
+        Self {
+            config,
+            store,
+            access: ArcSwap::from_pointee(access),
+            metrics,
+            drops,
+            upstream: Upstream::default(),
+            stop,
+        }
     }
 
     /// The running configuration, as of now.
     pub fn config(&self) -> Guard<Arc<Config>> {
         self.config.load()
+    }
+
+    /// Who may poll, as of now.
+    pub fn access(&self) -> Guard<Arc<Access>> {
+        self.access.load()
+    }
+
+    /// Follows another configuration from now on; what is on its way goes on as it began. `Err` leaves all
+    /// as it was.
+    pub fn follow(&self, next: Config) -> Result<(), OpenError> {
+        // With the same settings it goes on: it knows which credentials were used already.
+        if self.config().auth != next.auth {
+            self.access.store(Arc::new(Access::open(&next.auth)?));
+        }
+        self.config.store(Arc::new(next));
+        self.see_policies();
+        Ok(())
     }
 
     /// Counts and logs what was lost.

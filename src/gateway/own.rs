@@ -5,6 +5,12 @@ use crate::config::{self, Client};
 use crate::mailbox::ConnectionSettings;
 
 impl Gateway {
+    /// Lets the store know which policies there are by now: those that are new were written just now.
+    pub(super) fn see_policies(&self) {
+        let policies = || config::policies(&self.config()).map(|(_, policy)| policy).collect();
+        self.store.clients().see_policies(policies);
+    }
+
     /// What counts for a client that signs in now.
     pub(super) fn settings_of(&self, client: &Client<'_>) -> ConnectionSettings {
         let config = self.config();
@@ -12,8 +18,6 @@ impl Gateway {
         let Some(setting) = client.principal.and_then(|principal| clients.get(principal)) else {
             return config::choose(&config, client);
         };
-        // A policy may have been written since anybody looked.
-        clients.see_policies(|| config::policies(&self.config()).map(|(_, policy)| policy).collect());
         if clients.is_overruled(&setting, &config::policy_of(&config, client)) {
             tracing::debug!("a policy was written later than the client's own setting");
             return config::choose(&config, client);

@@ -116,7 +116,7 @@ impl Public {
                 let Some(client) = line.client() else { return };
                 let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
                 let Some(answer) = answer else { return };
-                let answer = answer.map(|response| self.gateway.access.sign(&visitor, response));
+                let answer = answer.map(|response| self.gateway.access().sign(&visitor, response));
                 if !self.write_answer(answer, reply, line).await {
                     return;
                 }
@@ -169,11 +169,11 @@ impl Public {
     fn read_poll(&self, head: &RequestHead, client: IpAddr) -> Result<(PollRequest, Visitor), Response> {
         // What is not supported is refused to all alike.
         let visitor = match self.gateway.config().polling.poll_support {
-            true => self.gateway.access.admit(head, client, &self.gateway.metrics)?,
+            true => self.gateway.access().admit(head, client, &self.gateway.metrics)?,
             false => Visitor::default(),
         };
         let request =
-            poll::read(head, client).map_err(|answer| self.gateway.access.sign(&visitor, answer))?;
+            poll::read(head, client).map_err(|answer| self.gateway.access().sign(&visitor, answer))?;
         Ok((request, visitor))
     }
 

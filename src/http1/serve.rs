@@ -91,19 +91,20 @@ impl Reply {
     }
 }
 
-/// Serves one connection until either side is done with it.
+/// Serves one connection until either side is done with it. `limits` is asked before each request.
 pub async fn serve<S, V>(
     mut connection: Connection<S>,
     peer: SocketAddr,
     service: &V,
-    limits: ServeLimits,
+    limits: impl Fn() -> ServeLimits,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
     V: Service,
 {
-    let times = limits.times;
     loop {
+        let limits = limits();
+        let times = limits.times;
         let next = connection.read_request_head(limits.head, times.idle, times.head);
         let head = match stop.run_until_cancelled(next).await {
             None | Some(Ok(None)) => return,

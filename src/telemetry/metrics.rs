@@ -2,12 +2,13 @@
 //!
 //! Names follow Prometheus' rules: base units, `_total` for counters. No label holds a client's id.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use prometheus::{
     Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core,
 };
 
+use super::reloads::ReloadMetrics;
 use super::store::StoreMetrics;
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
@@ -176,6 +177,7 @@ pub struct Metrics {
     kept_bytes: IntGauge,
     oldest_age: prometheus::Gauge,
     store: StoreMetrics,
+    reloads: ReloadMetrics,
     deliveries: DeliveryMetrics,
 }
 
@@ -260,6 +262,7 @@ impl Metrics {
             oldest_age: add
                 .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
             store: StoreMetrics::new(&add)?,
+            reloads: ReloadMetrics::new(&add)?,
             deliveries: DeliveryMetrics::new(&add)?,
             registry: add.0,
         };
@@ -268,6 +271,7 @@ impl Metrics {
                 .const_label("version", env!("CARGO_PKG_VERSION")),
         )?;
         build.set(1);
+        metrics.reloads.started(crate::clock::wall());
         metrics.registry.register(Box::new(build))?;
         let process = prometheus::process_collector::ProcessCollector::for_self();
         metrics.registry.register(Box::new(process))?;
@@ -368,6 +372,11 @@ impl Metrics {
         self.store.committed(commit);
     }
 
+    /// The configuration was read again, and is followed or not.
+    pub fn reloaded(&self, followed: bool, wall: SystemTime) {
+        self.reloads.ended(followed, wall);
+    }
+
     /// A mailbox was made.
     pub fn mailbox_created(&self) {
         self.mailboxes_created.inc();
@@ -442,10 +451,10 @@ impl Drop for HeldPoll<'_> {
 /// Counters of one name whose label has few values, all known: each exists from the start, so that its first
 /// increase is seen, and none is looked up behind a lock.
 #[derive(Debug)]
-struct ByWord(Vec<(&'static str, IntCounter)>);
+pub(super) struct ByWord(Vec<(&'static str, IntCounter)>);
 
 impl ByWord {
-    fn add(&self, word: &'static str, by: u64) {
+    pub(super) fn add(&self, word: &'static str, by: u64) {
         let found = self.0.iter().find(|(other, _)| *other == word);
         debug_assert!(found.is_some(), "{word} is not among the words");
         if let Some((_, counter)) = found {
@@ -480,7 +489,7 @@ impl Adder {
         self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), labels)?)
     }
 
-    fn by_word(
+    pub(super) fn by_word(
         &self,
         name: &str,
         help: &str,

@@ -6,6 +6,7 @@ mod deliveries;
 mod drops;
 pub mod logging;
 mod metrics;
+mod reloads;
 mod store;
 
 pub use deliveries::DeliveryResult;

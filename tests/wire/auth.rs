@@ -328,3 +328,16 @@ async fn a_map_says_who_is_which_principal() {
         assert_eq!(gate.ask(client.request("POLL", &login.poll, NOW)).await.status(), status, "{user}");
     }
 }
+
+#[tokio::test]
+async fn credentials_that_were_used_stay_used_when_other_settings_change() {
+    let guarded = Guarded::start(AuthMode::Digest).await;
+    let gate = &guarded.gate;
+    let login = gate.login("kari").await;
+    let refused = gate.ask(text(&format!("POLL {} HTTP/1.1\nHost: h\n{NOW}", login.poll), "")).await;
+    let request = Client::new("kari", &refused).request("POLL", &login.poll, NOW);
+    assert_eq!(gate.ask(&request).await.status(), 204);
+    gate.follow(|config| config.polling.batch.messages = 7);
+    assert_eq!(gate.ask(&request).await.status(), 401);
+    assert_eq!(guarded.results("replayed").await, 1.0);
+}

@@ -133,6 +133,23 @@ async fn a_setting_counts_from_the_next_sign_in_on() {
 }
 
 #[tokio::test]
+async fn a_policy_that_is_followed_while_the_gateway_runs_is_written_then() {
+    let gate = Gate::start().await;
+    let interval = async || {
+        let login = gate.login("kari").await;
+        gate.poll(&login, "Prefer: wait=0\n").await.number("poll-interval").unwrap() / 60
+    };
+    set(&gate, KARI, &json!({"mode": "polling", "polling_period_minutes": 2})).await;
+    gate.follow(|config| config.polling.coalesce = false);
+    assert_eq!(interval().await, 2, "that was no policy");
+    gate.follow(|config| config.delivery.polling_period = minutes(7));
+    gate.follow(|config| config.delivery.polling_period = minutes(10));
+    assert_eq!(interval().await, 10, "it went away and came back, and nobody looked meanwhile");
+    set(&gate, KARI, &json!({"mode": "polling", "polling_period_minutes": 3})).await;
+    assert_eq!(interval().await, 3);
+}
+
+#[tokio::test]
 async fn of_a_setting_and_a_policy_the_last_one_written_counts() {
     let state = tempfile::tempdir().unwrap();
     let policy = |period| ClientPolicy {

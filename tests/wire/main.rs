@@ -25,6 +25,7 @@ mod order_and_redelivery;
 mod pace;
 mod poll;
 mod proxy;
+mod reload;
 mod renew_unsubscribe;
 mod shutdown;
 mod subscribe;

@@ -53,7 +53,7 @@ async fn with_http1(listener: TcpListener) {
     let token = stop.clone();
     let handle = move |stream, peer| {
         let (service, stop) = (service.clone(), token.child_token());
-        async move { serve_http1(Connection::new(stream), peer, &*service, limits, stop).await }
+        async move { serve_http1(Connection::new(stream), peer, &*service, || limits, stop).await }
     };
     accept::accept(listener, stop, TaskTracker::new(), handle).await;
 }

@@ -77,7 +77,7 @@ impl RvpServer {
         let token = stop.clone();
         let handle = move |stream, peer| {
             let (server, stop) = (server.clone(), token.clone());
-            async move { serve(Connection::new(stream), peer, &*server, limits, stop).await }
+            async move { serve(Connection::new(stream), peer, &*server, || limits, stop).await }
         };
         tokio::spawn(accept::accept(listener, stop.clone(), TaskTracker::new(), handle));
         Ok(Self { address, stop })

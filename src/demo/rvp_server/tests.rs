@@ -42,7 +42,7 @@ async fn listen(status: u16) -> (String, Arrived) {
     let limits = ServeLimits { head: HeadLimits::default(), body: LARGEST_BODY, times: Times::CLIENT };
     let handle = move |stream, peer| {
         let service = service.clone();
-        async move { serve(Connection::new(stream), peer, &*service, limits, CancellationToken::new()).await }
+        async move { serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await }
     };
     tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle));
     (url, arrives)

@@ -238,11 +238,11 @@ async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<s
     let mut somebody_elses = None;
     let mut add = |found: Vec<store::Found>| {
         for found in found {
-            if !gateway.access.is_owner(visitor, &found) {
+            if !gateway.access().is_owner(visitor, &found) {
                 somebody_elses = Some(found.id);
             }
             let known = mailboxes.iter().any(|other| other.id == found.id);
-            if !known && gateway.access.allows(visitor, target, &found) {
+            if !known && gateway.access().allows(visitor, target, &found) {
                 mailboxes.push(found);
             }
         }

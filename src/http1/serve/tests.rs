@@ -25,7 +25,7 @@ fn start(stop: &CancellationToken) -> DuplexStream {
     let (client, server) = duplex(64 * 1024);
     let stop = stop.clone();
     let peer = ([127, 0, 0, 1], 1).into();
-    tokio::spawn(async move { serve(Connection::new(server), peer, &Echo, LIMITS, stop).await });
+    tokio::spawn(async move { serve(Connection::new(server), peer, &Echo, || LIMITS, stop).await });
     client
 }
 
@@ -122,7 +122,7 @@ async fn who_does_not_take_the_answer_is_given_up() {
     let (mut client, server) = duplex(16);
     let peer = ([127, 0, 0, 1], 1).into();
     let serving = tokio::spawn(async move {
-        serve(Connection::new(server), peer, &Echo, LIMITS, CancellationToken::new()).await;
+        serve(Connection::new(server), peer, &Echo, || LIMITS, CancellationToken::new()).await;
     });
     let request = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n";
     client.write_all(request).await.unwrap();

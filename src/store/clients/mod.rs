@@ -3,8 +3,8 @@
 //! To the white paper an administrator's policy and a user's own setting write the same place, and the
 //! last one written wins. Here they are in two places, so each write gets a number, larger than all before:
 //! a user's setting when it is written, a policy when the gateway first [sees](Clients::see_policies) it
-//! with this content, which is at the start, at the next sign-in of somebody who has a setting of their own,
-//! and before such a setting is written. Of the two the larger number wins. So
+//! with this content, which is at the start, when it follows another configuration, and before a setting is
+//! written. Of the two the larger number wins. So
 //! - a policy that is written again without a change is no later than before, whatever else the file says;
 //! - a policy that was taken away and comes back is written then;
 //! - a policy that begins to apply only because another went away is as old as it was;

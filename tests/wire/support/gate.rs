@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pollgate::app::{self, Listeners, Running};
-use pollgate::config::{Config, StoreKind};
+use pollgate::config::{Changes, Config, ReloadError, StoreKind};
 use pollgate::gateway::Gateway;
 use pollgate::mailbox::LifeTimes;
 
@@ -63,6 +63,17 @@ impl Gate {
 
     pub fn gateway(&self) -> &Arc<Gateway> {
         self.running.gateway()
+    }
+
+    /// Changes settings while it runs.
+    pub fn follow(&self, change: impl FnOnce(&mut Config)) -> Changes {
+        self.try_follow(change).expect("a valid configuration")
+    }
+
+    pub fn try_follow(&self, change: impl FnOnce(&mut Config)) -> Result<Changes, ReloadError> {
+        let mut config = Config::clone(&self.gateway().config());
+        change(&mut config);
+        self.running.follow(config)
     }
 
     /// Stops the gateway; the upstream stays.
