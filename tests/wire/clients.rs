@@ -140,7 +140,7 @@ async fn a_policy_that_is_followed_while_the_gateway_runs_is_written_then() {
         gate.poll(&login, "Prefer: wait=0\n").await.number("poll-interval").unwrap() / 60
     };
     set(&gate, KARI, &json!({"mode": "polling", "polling_period_minutes": 2})).await;
-    gate.follow(|config| config.polling.coalesce = false);
+    gate.follow(|config| config.polling.limits.coalesce = false);
     assert_eq!(interval().await, 2, "that was no policy");
     gate.follow(|config| config.delivery.polling_period = minutes(7));
     gate.follow(|config| config.delivery.polling_period = minutes(10));
