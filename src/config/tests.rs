@@ -25,7 +25,12 @@ fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<C
         file::parse(path, text)?,
         env,
         overrides,
-        For::Gateway(Files { token: read_token, look: |_| Ok(()) }),
+        For::Gateway(Files {
+            token: read_token,
+            look: |_| Ok(()),
+            pair: |_, _| Ok(()),
+            authorities: |_| Ok(()),
+        }),
     )
 }
 

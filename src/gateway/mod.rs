@@ -31,7 +31,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::OpenError;
+use crate::watched::Unusable;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
@@ -109,7 +109,7 @@ impl Gateway {
 
     /// Follows another configuration from now on; what is on its way goes on as it began. `Err` leaves all
     /// as it was.
-    pub fn follow(&self, next: Config) -> Result<(), OpenError> {
+    pub fn follow(&self, next: Config) -> Result<(), Unusable> {
         // With the same settings it goes on: it knows which credentials were used already.
         if self.config().auth != next.auth {
             self.access.store(Arc::new(Access::open(&next.auth)?));

@@ -30,7 +30,7 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
 
 async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Result<u16, CallError> {
     let upstream = gateway.config().upstream.clone();
-    let mut connection = connect(&upstream.address, upstream.connect_timeout).await?;
+    let mut connection = connect(upstream.authority(), upstream.connect_timeout).await?;
     let request = rvp::unsubscribe(&report.subscription, id);
     let within: Duration = upstream.read_timeout;
     let answer = call(&mut connection, request, b"", LARGEST_BODY, within).await?;
