@@ -16,7 +16,7 @@ use crate::config::{self, Changes, Config, Listen, LiveConfig, Origin, ReloadErr
 use crate::gateway::callback::Callbacks;
 use crate::gateway::deliver::Deliverer;
 use crate::gateway::public::Public;
-use crate::gateway::{Access, Gateway, serve_limits};
+use crate::gateway::{Access, Gateway, Tls, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::EventId;
 use crate::reload::{self, Reloader};
@@ -36,6 +36,7 @@ const ADMIN_BODY: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Listeners {
     public: Vec<TcpListener>,
+    tls: Vec<TcpListener>,
     callback: TcpListener,
     admin: TcpListener,
 }
@@ -53,8 +54,12 @@ impl Listeners {
     /// Binds all of them, or says which cannot be had.
     pub fn bind(listen: &Listen) -> Result<Self, BindError> {
         let bind = |key, address| accept::bind(address).map_err(|cause| BindError { address, key, cause });
+        let bind_all = |key, addresses: &[SocketAddr]| {
+            addresses.iter().map(|address| bind(key, *address)).collect::<Result<_, _>>()
+        };
         Ok(Self {
-            public: listen.public.iter().map(|address| bind("public", *address)).collect::<Result<_, _>>()?,
+            public: bind_all("public", &listen.public)?,
+            tls: bind_all("tls.public", &listen.tls.public)?,
             callback: bind("callback", listen.callback)?,
             admin: bind("admin", listen.admin)?,
         })
@@ -73,6 +78,7 @@ pub struct Running {
     reloader: Arc<Reloader>,
     tasks: TaskTracker,
     public_addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     callback_address: SocketAddr,
     admin_address: SocketAddr,
 }
@@ -96,10 +102,11 @@ pub fn start_from(
         config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
     }
     let access = Access::open(&config.auth)?;
+    let tls = Tls::open(&config)?;
     let stop = CancellationToken::new();
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let gateway =
-        Arc::new(Gateway::new(config.clone(), store.clone(), access, metrics.clone(), stop.clone()));
+        Arc::new(Gateway::new(config.clone(), store.clone(), access, tls, metrics.clone(), stop.clone()));
     let reloader = Arc::new(Reloader::new(gateway.clone(), origin, written));
     let reload = {
         let reloader = reloader.clone();
@@ -116,6 +123,7 @@ pub fn start_from(
         reloader: reloader.clone(),
         tasks: tasks.clone(),
         public_addresses: listeners.public.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
+        tls_addresses: listeners.tls.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
         callback_address: listeners.callback.local_addr()?,
         admin_address: listeners.admin.local_addr()?,
     };
@@ -123,6 +131,11 @@ pub fn start_from(
     for listener in listeners.public {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve(stream, peer);
+        tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+    }
+    for listener in listeners.tls {
+        let public = public.clone();
+        let handle = move |stream, peer| public.clone().serve_tls(stream, peer);
         tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
     }
     let live = gateway.clone();
@@ -201,9 +214,14 @@ async fn tick(gateway: Arc<Gateway>, stop: CancellationToken) {
 }
 
 impl Running {
-    /// Where clients are served; the first, if there are several.
+    /// Where clients are served; the first, if there are several, without TLS before within.
     pub fn public_address(&self) -> SocketAddr {
-        self.public_addresses[0]
+        self.addresses()[0]
+    }
+
+    /// Where clients are served within TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Where callbacks arrive.
@@ -216,10 +234,10 @@ impl Running {
         self.admin_address
     }
 
-    /// Every address that is listened at.
+    /// Every address that is listened at, the public ones first.
     fn addresses(&self) -> Vec<SocketAddr> {
         let others = [self.callback_address, self.admin_address];
-        self.public_addresses.iter().copied().chain(others).collect()
+        self.public_addresses.iter().chain(&self.tls_addresses).copied().chain(others).collect()
     }
 
     /// What is running.

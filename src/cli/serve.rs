@@ -67,6 +67,7 @@ async fn serve(origin: Origin, config: Config) -> anyhow::Result<ExitCode> {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public = %running.public_address(),
+        tls = running.tls_addresses().first().map(tracing::field::display),
         callback = %running.callback_address(),
         admin = %running.admin_address(),
         upstream,

@@ -19,9 +19,9 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::http1::{ChunkScanner, Connection, Framing};
+use crate::tls::Stream;
 
 /// Pingora writes an answer in pieces and says when to send them; so much is collected at most.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -29,7 +29,7 @@ const WRITE_BUFFER: usize = 16 * 1024;
 /// A client's connection for the time of one request.
 #[derive(Debug)]
 pub struct ClientStream {
-    connection: Connection<TcpStream>,
+    connection: Connection<Stream>,
     /// What is left of the head.
     head: Bytes,
     body: Body,
@@ -53,7 +53,7 @@ impl ClientStream {
     /// A body in chunks of more than `most` bytes, chunk heads and all, fails as too large; that one of a
     /// known length is not larger was seen before.
     pub fn new(
-        connection: Connection<TcpStream>,
+        connection: Connection<Stream>,
         head: Bytes,
         framing: Framing,
         most: u64,
@@ -71,7 +71,7 @@ impl ClientStream {
     }
 
     /// The connection, if it is in a state in which another request can follow.
-    pub fn into_connection(self) -> Option<Connection<TcpStream>> {
+    pub fn into_connection(self) -> Option<Connection<Stream>> {
         let done = self.head.is_empty() && self.body.is_done() && self.output.is_empty();
         done.then_some(self.connection)
     }
