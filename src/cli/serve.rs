@@ -13,7 +13,7 @@ use crate::telemetry::logging;
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// The legacy server
+    /// The legacy server; within TLS https://HOST[:PORT]
     #[arg(long, value_name = "HOST:PORT")]
     upstream: Option<String>,
     /// Where clients are served; may be given more than once [default: 0.0.0.0:80]

@@ -187,6 +187,18 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_can_be_another_and_stays_while_there_is_an_address_for_it() {
+        let running = config("[listen.tls]\npublic = ['127.0.0.1:1']\ncertificate = 'a'\nkey = 'b'\n");
+        let other = config("[listen.tls]\npublic = ['127.0.0.1:2']\ncertificate = 'c'\nkey = 'd'\n");
+        let (next, changed) = adopt(&running, other);
+        assert_eq!(next.listen.tls.files(), Some(("c".as_ref(), "d".as_ref())));
+        assert_eq!(next.listen.tls.public, running.listen.tls.public);
+        assert_eq!((changed.followed, changed.need_restart), (vec!["listen"], vec!["listen.tls.public"]));
+        let (next, changed) = adopt(&running, config(""));
+        assert_eq!((&next, changed.need_restart), (&running, vec!["listen.tls.public"]));
+    }
+
+    #[test]
     fn where_callbacks_come_back_moves_with_their_listener() {
         let mut running = config("[listen]\ncallback = \"127.0.0.1:0\"\n");
         running.callback.url = "http://127.0.0.1:41234".to_owned();
