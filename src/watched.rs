@@ -161,9 +161,8 @@ impl<T> Watched<T> {
 }
 
 fn load_all(paths: &[PathBuf]) -> Result<(Vec<Vec<u8>>, Vec<Version>), Unusable> {
-    let load = |path: &PathBuf| {
-        load(path).map_err(|cause| Unusable::Unreadable { path: path.clone(), cause })
-    };
+    let load =
+        |path: &PathBuf| load(path).map_err(|cause| Unusable::Unreadable { path: path.clone(), cause });
     paths.iter().map(load).collect()
 }
 

@@ -70,12 +70,7 @@ pub fn adopt(running: &Config, mut written: Config) -> (Config, Changes) {
     keep("listen.public", &running.listen.public, &mut written.listen.public, &mut need_restart);
     keep("listen.callback", &running.listen.callback, &mut written.listen.callback, &mut need_restart);
     keep("listen.admin", &running.listen.admin, &mut written.listen.admin, &mut need_restart);
-    keep(
-        "listen.tls.public",
-        &running.listen.tls.public,
-        &mut written.listen.tls.public,
-        &mut need_restart,
-    );
+    keep("listen.tls.public", &running.listen.tls.public, &mut written.listen.tls.public, &mut need_restart);
     keep_certificate(&running.listen.tls, &mut written.listen.tls);
     keep("store", &running.store, &mut written.store, &mut need_restart);
     keep(

@@ -953,7 +953,9 @@ fn tls_is_whole_or_not_there() {
          with https://"
     );
     assert_eq!(
-        wrong("[listen]\npublic = ['0.0.0.0:443']\n[listen.tls]\npublic = ['127.0.0.1:443']\ncertificate = 'a'\nkey = 'b'"),
+        wrong(
+            "[listen]\npublic = ['0.0.0.0:443']\n[listen.tls]\npublic = ['127.0.0.1:443']\ncertificate = 'a'\nkey = 'b'"
+        ),
         "p.toml:4: listen.tls.public[0]: each listener needs an address of its own, but listen.public[0] is \
          0.0.0.0:443 and listen.tls.public[0] is 127.0.0.1:443"
     );

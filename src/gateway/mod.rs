@@ -33,12 +33,12 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
-use crate::watched::Unusable;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
+use crate::watched::Unusable;
 
 pub use access::Access;
 pub use tls::Tls;

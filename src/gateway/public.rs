@@ -116,7 +116,11 @@ impl Public {
     }
 
     /// The same within TLS. What it costs to shake hands is asked of the doors first.
-    pub fn serve_tls(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
+    pub fn serve_tls(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> impl Future<Output = ()> + Send {
         let entered = self.doors.enter(peer.ip(), bounds(&self.gateway));
         async move {
             let guest = match entered {

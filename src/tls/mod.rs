@@ -25,8 +25,7 @@ pub use stream::Stream;
 pub use trust::{Roots, Trust, check_authorities};
 
 /// What is offered, the newest first.
-const VERSIONS: &[&rustls::SupportedProtocolVersion] =
-    &[&rustls::version::TLS13, &rustls::version::TLS12];
+const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// The only protocol spoken within (RFC 7301 §6).
 const HTTP_1_1: &[u8] = b"http/1.1";

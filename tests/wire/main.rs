@@ -27,3 +27,4 @@ mod reload;
 mod renew_unsubscribe;
 mod shutdown;
 mod subscribe;
+mod tls;
