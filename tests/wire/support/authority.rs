@@ -2,14 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig, version};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -26,6 +29,9 @@ pub struct Pair {
 impl Authority {
     pub fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        // Two of the same name would be one, whose signature is wrong.
+        let name = format!("authority {}", NUMBER.fetch_add(1, SeqCst));
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
@@ -38,10 +44,11 @@ impl Authority {
         self.folder.path().join("ca.pem")
     }
 
-    /// A certificate for this name or address, in files that are called so.
+    /// A certificate for this name or address until the start of 2040, in files that are called so.
     pub fn issue(&self, host: &str, file: &str) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.not_after = date_time_ymd(2040, 1, 1);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let pair = Pair {
             certificate: self.folder.path().join(format!("{file}.pem")),
