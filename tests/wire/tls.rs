@@ -5,6 +5,7 @@ use std::time::Duration;
 use pollgate::agent::{Poller, Target};
 use pollgate::clock;
 use pollgate::config::Config;
+use pollgate::mailbox::DeliveryMode;
 use pollgate::tls::Trust;
 
 use crate::support::{Authority, CLIENT, Gate, Login, Pair, Socket, Upstream, bodies, poll, rvp, text};
@@ -345,4 +346,22 @@ async fn a_kept_connection_is_believed_for_no_other_authority() {
     assert_eq!(gate.ask(get()).await.status(), 502);
     gate.follow(|config| config.upstream.ca_file = Some(authority.file()));
     assert_eq!(gate.ask(get()).await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_not_passed_on_is_said_to_the_upstream_within_tls_too() {
+    let authority = Authority::new();
+    let upstream = Upstream::secure(&authority.issue("127.0.0.1", "up")).await;
+    let change = asking(&upstream, &authority);
+    let gate = Gate::before(upstream, |config| {
+        change(config);
+        config.delivery.mode = DeliveryMode::Default;
+        config.delivery.allow = vec!["127.0.0.0/8".parse().unwrap()];
+    });
+    let client = Upstream::start().await;
+    client.answers("HTTP/1.1 410 Gone\r\n\r\n");
+    let login = gate.login_as(&rvp::login("kari", &format!("http://{}", client.address))).await;
+    gate.deliver(&login, "news").await;
+    gate.upstream.saw(2).await;
+    assert_eq!(gate.upstream.last().method(), "UNSUBSCRIBE");
 }
