@@ -1,7 +1,13 @@
 //! The composition root: binds, builds, starts and stops; the only place that knows everyone.
+//!
+//! [`Listeners`] are the sockets; [`handover`] passes them on to the next process.
+
+pub mod handover;
+mod listeners;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -10,15 +16,18 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::handover::{Handover, Successor};
+use self::listeners::Listening;
+pub use self::listeners::{BindError, Listeners};
 use crate::admin::Admin;
 use crate::clock;
-use crate::config::{self, Changes, Config, Listen, LiveConfig, Origin, ReloadError, StoreKind};
+use crate::config::{self, Changes, Config, LiveConfig, Origin, ReloadError, StoreKind};
 use crate::gateway::callback::Callbacks;
 use crate::gateway::deliver::Deliverer;
 use crate::gateway::public::Public;
 use crate::gateway::{Access, Gateway, Tls, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
-use crate::mailbox::EventId;
+use crate::mailbox::{EventId, Timestamp};
 use crate::reload::{self, Reloader};
 use crate::store::{self, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, MemoryStore};
 use crate::telemetry::Metrics;
@@ -26,50 +35,8 @@ use crate::telemetry::Metrics;
 /// How often leases and life times are looked at: they are whole seconds.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How long a stop waits for what is on its way, beyond the time over which held polls are answered.
-const STOP_GRACE: Duration = Duration::from_secs(5);
-
 /// The largest body of what operators ask.
 const ADMIN_BODY: usize = 64 * 1024;
-
-/// The sockets that the gateway listens on.
-#[derive(Debug)]
-pub struct Listeners {
-    public: Vec<TcpListener>,
-    tls: Vec<TcpListener>,
-    callback: TcpListener,
-    admin: TcpListener,
-}
-
-/// A listener that cannot be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} (listen.{key}): {cause}")]
-pub struct BindError {
-    address: SocketAddr,
-    key: &'static str,
-    cause: std::io::Error,
-}
-
-impl Listeners {
-    /// Binds all of them, or says which cannot be had.
-    pub fn bind(listen: &Listen) -> Result<Self, BindError> {
-        let bind = |key, address| accept::bind(address).map_err(|cause| BindError { address, key, cause });
-        let bind_all = |key, addresses: &[SocketAddr]| {
-            addresses.iter().map(|address| bind(key, *address)).collect::<Result<_, _>>()
-        };
-        Ok(Self {
-            public: bind_all("public", &listen.public)?,
-            tls: bind_all("tls.public", &listen.tls.public)?,
-            callback: bind("callback", listen.callback)?,
-            admin: bind("admin", listen.admin)?,
-        })
-    }
-
-    /// Where the callback listener is.
-    pub fn callback_address(&self) -> std::io::Result<SocketAddr> {
-        self.callback.local_addr()
-    }
-}
 
 /// A gateway at work.
 pub struct Running {
@@ -77,6 +44,10 @@ pub struct Running {
     public: Arc<Public>,
     reloader: Arc<Reloader>,
     tasks: TaskTracker,
+    /// When what is due each second was done last, in milliseconds.
+    ticked: Arc<AtomicU64>,
+    /// Open as long as something may be handed over.
+    listeners: Listeners,
     public_addresses: Vec<SocketAddr>,
     tls_addresses: Vec<SocketAddr>,
     callback_address: SocketAddr,
@@ -99,7 +70,7 @@ pub fn start_from(
     let metrics = Arc::new(Metrics::new()?);
     let store = open_store(&config.store, &metrics)?;
     if let Some(host) = config.callback.url.strip_suffix(":0") {
-        config.callback.url = format!("{host}:{}", listeners.callback.local_addr()?.port());
+        config.callback.url = format!("{host}:{}", listeners.callback_address()?.port());
     }
     let access = Access::open(&config.auth)?;
     let tls = Tls::open(&config)?;
@@ -122,21 +93,23 @@ pub fn start_from(
         public: public.clone(),
         reloader: reloader.clone(),
         tasks: tasks.clone(),
-        public_addresses: listeners.public.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
-        tls_addresses: listeners.tls.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?,
-        callback_address: listeners.callback.local_addr()?,
-        admin_address: listeners.admin.local_addr()?,
+        ticked: Arc::new(AtomicU64::new(clock::now().as_millis())),
+        listeners: listeners.clone(),
+        public_addresses: addresses(&listeners.public)?,
+        tls_addresses: addresses(&listeners.tls)?,
+        callback_address: listeners.callback_address()?,
+        admin_address: listeners.admin.socket.local_addr()?,
     };
 
     for listener in listeners.public {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve(stream, peer);
-        tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle));
     }
     for listener in listeners.tls {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve_tls(stream, peer);
-        tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle));
     }
     let live = gateway.clone();
     let callback_limits = move || {
@@ -144,17 +117,21 @@ pub fn start_from(
         let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
         serve_limits(config.limits, body)
     };
-    serve_on(listeners.callback, Callbacks(gateway.clone()), callback_limits, &tasks, &stop);
+    serve_on(listeners.callback.socket, Callbacks(gateway.clone()), callback_limits, &tasks, &stop);
     let live = gateway.clone();
     let admin_limits = move || serve_limits(live.config().limits, ADMIN_BODY);
-    serve_on(listeners.admin, admin, admin_limits, &tasks, &stop);
+    serve_on(listeners.admin.socket, admin, admin_limits, &tasks, &stop);
     let deliverer = Arc::new(Deliverer::new(gateway.clone(), running.addresses()));
     tasks.spawn(deliverer.run(tasks.clone(), stop.clone()));
     if let Some(file) = reloader.origin().and_then(Origin::file) {
         tasks.spawn(reload::watch(reloader, file, stop.clone()));
     }
-    tasks.spawn(tick(gateway, stop));
+    tasks.spawn(tick(gateway, running.ticked.clone(), stop));
     Ok(running)
+}
+
+fn addresses(listeners: &[Listening]) -> std::io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(|listening| listening.socket.local_addr()).collect()
 }
 
 /// Opens the store that is asked for.
@@ -189,7 +166,7 @@ fn open_store(config: &config::Store, metrics: &Arc<Metrics>) -> anyhow::Result<
 }
 
 fn serve_on<V: Service + 'static>(
-    listener: TcpListener,
+    listener: Arc<TcpListener>,
     service: V,
     limits: impl Fn() -> ServeLimits + Clone + Send + Sync + 'static,
     tasks: &TaskTracker,
@@ -205,11 +182,12 @@ fn serve_on<V: Service + 'static>(
     tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
 }
 
-async fn tick(gateway: Arc<Gateway>, stop: CancellationToken) {
+async fn tick(gateway: Arc<Gateway>, ticked: Arc<AtomicU64>, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         gateway.tick(clock::now()).await;
+        ticked.store(clock::now().as_millis(), Relaxed);
     }
 }
 
@@ -245,6 +223,11 @@ impl Running {
         &self.gateway
     }
 
+    /// How long ago what is due each second was done.
+    pub fn last_tick(&self) -> Duration {
+        clock::now().since(Timestamp::from_millis(self.ticked.load(Relaxed)))
+    }
+
     /// Reads the configuration again, and follows it. `by` says who wanted that.
     pub fn reload(&self, by: &'static str) -> Result<Changes, ReloadError> {
         self.reloader.reload(by)
@@ -255,13 +238,21 @@ impl Running {
         self.reloader.follow(written)
     }
 
+    /// Hands the sockets over to whoever comes to this place. It is ready to go on when this returns `Ok`, and
+    /// waits for this process to end.
+    pub async fn hand_over(&self, handover: &Handover) -> anyhow::Result<Successor> {
+        handover.hand_over(&self.listeners).await
+    }
+
     /// Stops: nothing new is accepted, held polls are answered, what is on its way is finished, and the
-    /// store is closed.
+    /// store is closed. What is not done within `shutdown.deadline` is broken off.
     pub async fn stop(self) {
+        let deadline = self.gateway.config().shutdown.deadline;
         self.gateway.stop.cancel();
         self.public.stop();
+        drop(self.listeners);
         self.tasks.close();
-        if timeout(Gateway::DRAIN + STOP_GRACE, self.tasks.wait()).await.is_err() {
+        if timeout(deadline, self.tasks.wait()).await.is_err() {
             tracing::warn!(connections = self.tasks.len(), "stopped before these were done");
         }
         self.gateway.store.close().await;

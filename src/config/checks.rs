@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::address::split_host_and_port;
 use super::reader::Reader;
-use super::{ClientPolicy, Config};
+use super::{ClientPolicy, Config, Shutdown};
 use crate::mailbox::DeliveryMode;
 
 /// Reports every contradiction to the reader.
@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     listeners_overlap(&listeners, reader);
     upstream_is_us(config, &listeners, reader);
     body_outgrows_store(config, reader);
+    drain_outlasts_deadline(config, reader);
     credentials_without_users(config, reader);
     users_whom_nobody_asks(config, reader);
     an_algorithm_twice(config, reader);
@@ -137,6 +138,16 @@ fn body_outgrows_store(config: &Config, reader: &mut Reader<'_>) {
             "one callback must fit the store, but callback.max_body_bytes is {body} and store.max_buffered_bytes is {store}"
         );
         reader.contradiction(&["callback.max_body_bytes", "store.max_buffered_bytes"], sentence);
+    }
+}
+
+fn drain_outlasts_deadline(config: &Config, reader: &mut Reader<'_>) {
+    let Shutdown { drain, deadline } = config.shutdown;
+    if drain >= deadline {
+        let sentence = format!(
+            "held polls must be answered before the end, but shutdown.drain is {drain:?} and shutdown.deadline is {deadline:?}"
+        );
+        reader.contradiction(&["shutdown.drain", "shutdown.deadline"], sentence);
     }
 }
 

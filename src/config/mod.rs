@@ -53,7 +53,7 @@ pub use problem::{LoadError, Problem, Source};
 pub use reload::{Changes, Origin, ReloadError, adopt};
 pub use settings::{
     Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, ListenTls, Log,
-    LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
+    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
 };
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};

@@ -131,6 +131,7 @@ fn differing(a: &Config, b: &Config) -> Vec<&'static str> {
         delivery,
         client_policy,
         admin,
+        shutdown,
         log,
     } = a;
     let same = [
@@ -144,6 +145,7 @@ fn differing(a: &Config, b: &Config) -> Vec<&'static str> {
         ("delivery", *delivery == b.delivery),
         ("client_policy", *client_policy == b.client_policy),
         ("admin", *admin == b.admin),
+        ("shutdown", *shutdown == b.shutdown),
         ("log", *log == b.log),
     ];
     same.into_iter().filter_map(|(section, same)| (!same).then_some(section)).collect()

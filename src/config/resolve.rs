@@ -14,7 +14,7 @@ use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
     Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, ListenTls, Log,
-    LogFormat, LogLevel, Polling, Store, StoreKind, Upstream,
+    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
@@ -92,6 +92,7 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
         delivery: root.section("delivery", "[delivery]", delivery),
         client_policy: root.tables("client_policy", client_policy),
         admin: root.section("admin", "[admin]", admin),
+        shutdown: root.section("shutdown", "[shutdown]", shutdown),
         log: root.section("log", "[log]", log),
     }
 }
@@ -294,6 +295,14 @@ fn admin(section: &mut Section<'_, '_>) -> Admin {
         None => Err(format!("must be a path, such as \"/etc/pollgate/admin.token\", not {value}")),
     };
     Admin { token_file: section.read("token_file", None, file), token: None }
+}
+
+fn shutdown(section: &mut Section<'_, '_>) -> Shutdown {
+    let preset = Shutdown::default();
+    Shutdown {
+        drain: section.read("drain", preset.drain, timeout),
+        deadline: section.read("deadline", preset.deadline, timeout),
+    }
 }
 
 fn log(section: &mut Section<'_, '_>) -> Log {

@@ -37,6 +37,8 @@ pub struct Config {
     pub client_policy: Vec<ClientPolicy>,
     /// Who may ask at the admin listener.
     pub admin: Admin,
+    /// How the gateway ends.
+    pub shutdown: Shutdown,
     /// What is logged.
     pub log: Log,
 }
@@ -421,6 +423,22 @@ pub struct Admin {
     pub token_file: Option<PathBuf>,
     /// What is in it. None of it is read for who only wants to know where to ask.
     pub token: Option<Token>,
+}
+
+/// `[shutdown]`: `drain` is shorter than `deadline`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Over how long the early answers to held polls are spread, so that their clients do not all come back
+    /// at once.
+    pub drain: Duration,
+    /// When what is on its way still is broken off.
+    pub deadline: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(2), deadline: Duration::from_secs(10) }
+    }
 }
 
 /// `[log]`.

@@ -172,6 +172,10 @@ fn nothing_set_is_the_documented_defaults() {
             token_file: None,
             token: None,
         },
+        shutdown: Shutdown {
+            drain: 2s,
+            deadline: 10s,
+        },
         log: Log {
             level: Info,
             format: Text,
@@ -300,6 +304,9 @@ fn every_key_can_be_set() {
         [[client_policy]]
         [admin]
         token_file = "token"
+        [shutdown]
+        drain = 1
+        deadline = "20s"
         [log]
         level = "trace"
         format = "json"
@@ -474,6 +481,10 @@ fn every_key_can_be_set() {
                 Token(…),
             ),
         },
+        shutdown: Shutdown {
+            drain: 1s,
+            deadline: 20s,
+        },
         log: Log {
             level: Trace,
             format: Json,
@@ -532,7 +543,7 @@ mode = "digest"
         ("POLLGATE_FOO", "1"),
     ];
     insta::assert_snapshot!(problems(text, &env), @r#"
-    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, log
+    p.toml:1: poll_msg_limit: stands outside of the sections; there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, shutdown, log
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
@@ -555,7 +566,7 @@ mode = "digest"
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0
     p.toml:34: store.max_buffered_bytes: must be a number of bytes, or a string such as "512KiB" or "1MiB", from 1 byte to 1 PiB, not "much"
     p.toml:36: log: must be a table, [log], not a list
-    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, log
+    p.toml:39: nonsense: is not a section; there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, shutdown, log
     environment POLLGATE_FOO: is not a setting; settings are named POLLGATE_SECTION_KEY after the file's sections and keys
     environment POLLGATE_LOG_FORMAT: log.format: must be "text" or "json", not "xml"
     environment POLLGATE_POLLING_POLL_MSG_LIFE_TIME: is not a setting; did you mean POLLGATE_POLLING_POLL_MSG_LIFE_TIME_DEFAULT?
@@ -835,7 +846,7 @@ fn a_dotted_key_in_quotes_is_not_a_path() {
     assert_eq!(
         problems("'listen.admin' = '127.0.0.1:1'", &[]),
         "p.toml:1: \"listen.admin\": stands outside of the sections; \
-         there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, log"
+         there are listen, upstream, callback, polling, limits, store, auth, delivery, client_policy, admin, shutdown, log"
     );
 }
 

@@ -28,7 +28,6 @@ mod tls;
 mod upstream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
@@ -78,10 +77,6 @@ pub fn serve_limits(limits: EdgeLimits, body: usize) -> ServeLimits {
 }
 
 impl Gateway {
-    /// How long the answers to held polls are spread over when the gateway stops, so that the clients do
-    /// not all come back at once.
-    pub const DRAIN: Duration = Duration::from_secs(2);
-
     /// A gateway that nobody has asked anything yet.
     pub fn new(
         config: LiveConfig,

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -26,13 +27,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// Running out of file descriptors or memory ends nothing: the next connection waits until some are back.
 pub async fn accept<F>(
-    listener: TcpListener,
+    listener: impl Into<Arc<TcpListener>>,
     stop: CancellationToken,
     tasks: TaskTracker,
     mut handle: impl FnMut(TcpStream, SocketAddr) -> F,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
+    let listener = listener.into();
     let mut exhausted = false;
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         match accepted {

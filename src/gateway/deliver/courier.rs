@@ -30,9 +30,6 @@ const AFTER_POLL: Duration = Duration::from_secs(2);
 /// How long the store is left alone when it cannot read a message.
 const AFTER_UNAVAILABLE: Duration = Duration::from_secs(1);
 
-/// How long a client may still take to answer when the gateway stops: less than the stop waits.
-const LAST_WORDS: Duration = Duration::from_secs(4);
-
 /// Delivers what is in one mailbox.
 pub(super) struct Courier {
     pub(super) deliverer: Arc<Deliverer>,
@@ -173,7 +170,8 @@ impl Courier {
         let answer = exchange(reached.stream, &message.message, address, port, within);
         let stopped = async {
             self.stop.cancelled().await;
-            sleep(LAST_WORDS).await;
+            // Less than the stop waits.
+            sleep(self.deliverer.gateway.config().shutdown.deadline / 2).await;
         };
         let (result, status) = tokio::select! {
             // First, so that an answer which comes at the same moment counts.

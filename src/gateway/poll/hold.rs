@@ -273,8 +273,11 @@ impl Poll {
                 }),
                 () = self.bell.notified() => {}
                 () = client.stop.cancelled() => {
-                    sleep(Gateway::DRAIN.mul_f64(rand::random())).await;
-                    return Found::End(PollResult::Stopping);
+                    sleep(self.gateway.config().shutdown.drain.mul_f64(rand::random())).await;
+                    return match self.look(goes_on).await {
+                        Found::End(PollResult::Empty) => Found::End(PollResult::Stopping),
+                        found => found,
+                    };
                 }
             }
             match self.look(goes_on).await {

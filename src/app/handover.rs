@@ -1,0 +1,264 @@
+//! A gateway hands its sockets over to the process that comes after it, so that no client is refused.
+//!
+//! ```text
+//! predecessor                                    successor (serve --upgrade)
+//!   on SIGQUIT: listens at <store.path>/upgrade.sock
+//!                                      ◀──────── connects, with a configuration that is valid
+//!   what it listens on ───────────────────────▶  takes or binds what it needs
+//!                                      ◀──────── "ready": from here on there is no way back
+//!   stops as for SIGTERM, closes the store
+//!   ends: the connection closes ──────────────▶  opens the store, and serves
+//! ```
+//!
+//! The sockets are open all the time. Who connects in between waits in their backlog until the successor
+//! accepts; the store is never open in both. Until "ready" everything that goes wrong leaves the predecessor
+//! serving.
+//!
+//! Both are processes of one user: nobody else can reach into the directory of the store, and who connects is
+//! asked all the same.
+
+use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use serde::{Deserialize, Serialize};
+use tokio::net::UnixListener;
+use tokio::time::{sleep, timeout};
+
+use super::listeners::{Listeners, Purpose};
+use crate::config::Config;
+
+/// How long each side waits for the next step of the other.
+const STEP: Duration = Duration::from_secs(60);
+
+/// How often the successor looks for its predecessor.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// As many sockets the kernel passes at a time, with room to spare (unix(7): `SCM_MAX_FD`).
+const MOST_SOCKETS: usize = 200;
+
+/// Bytes of what is said of them: an address takes less than a hundred.
+const MOST_BYTES: usize = 100 * MOST_SOCKETS;
+
+/// What the successor says when it needs nothing more but the store.
+const READY: &[u8] = b"ready";
+
+/// What is said of the sockets that are handed over; they come in the same order.
+#[derive(Serialize, Deserialize)]
+struct Offer {
+    purposes: Vec<Purpose>,
+}
+
+/// Where the two meet.
+pub fn meeting_place(config: &Config) -> PathBuf {
+    config.store.path.join("upgrade.sock")
+}
+
+/// The predecessor's side: a place where a successor may come.
+pub struct Handover {
+    listener: UnixListener,
+    place: PathBuf,
+}
+
+/// A successor that is ready, and waits for this process to end. It waits while this lives.
+pub struct Successor {
+    _connection: UnixStream,
+    /// Its process.
+    pub pid: Option<i32>,
+}
+
+impl Handover {
+    /// Opens the meeting place. Must be called within a runtime.
+    pub fn open(place: PathBuf) -> io::Result<Self> {
+        // It may be left from a process that was killed.
+        match std::fs::remove_file(&place) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        Ok(Self { listener: UnixListener::bind(&place)?, place })
+    }
+
+    /// Waits for a successor, and hands these over. It is ready when this returns `Ok`.
+    pub async fn hand_over(&self, listeners: &Listeners) -> anyhow::Result<Successor> {
+        let (stream, _) = timeout(STEP, self.listener.accept()).await.context("no successor came")??;
+        let peer = stream.peer_cred()?;
+        ensure!(peer.uid() == rustix::process::geteuid().as_raw(), "the process that came is another user's");
+        let stream = stream.into_std()?;
+        let listeners = listeners.clone();
+        let stream = tokio::task::spawn_blocking(move || offer(stream, &listeners)).await??;
+        Ok(Successor { _connection: stream, pid: peer.pid() })
+    }
+}
+
+impl Drop for Handover {
+    fn drop(&mut self) {
+        // What is left would only be in the way of the next one, which removes it.
+        let _ = std::fs::remove_file(&self.place);
+    }
+}
+
+fn offer(mut stream: UnixStream, listeners: &Listeners) -> anyhow::Result<UnixStream> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(STEP))?;
+    stream.set_write_timeout(Some(STEP))?;
+    let all: Vec<_> = listeners.all().collect();
+    ensure!(all.len() <= MOST_SOCKETS, "{} sockets are too many to hand over", all.len());
+    let offer = Offer { purposes: all.iter().map(|listening| listening.purpose.clone()).collect() };
+    let mut text = serde_json::to_vec(&offer)?;
+    text.push(b'\n');
+    let sockets: Vec<BorrowedFd<'_>> = all.iter().map(|listening| listening.socket.as_fd()).collect();
+    send(&stream, &text, &sockets).context("cannot hand the sockets over")?;
+    let mut answer = [0; READY.len()];
+    stream.read_exact(&mut answer).context("the successor gave up")?;
+    ensure!(answer == READY, "the successor is not one of ours");
+    Ok(stream)
+}
+
+/// The successor's side: takes the sockets over, and returns when the predecessor has ended.
+pub async fn take_over(config: &Config) -> anyhow::Result<Listeners> {
+    let place = meeting_place(config);
+    let stream = timeout(STEP, find(&place)).await.with_context(|| {
+        format!("no gateway hands its sockets over at {}: send SIGQUIT to it", place.display())
+    })?;
+    let (stream, sockets) = tokio::task::spawn_blocking(move || accept_offer(stream)).await??;
+    let listeners = Listeners::take_over(&config.listen, sockets)?;
+    tokio::task::spawn_blocking(move || wait_for_the_end(stream)).await??;
+    Ok(listeners)
+}
+
+/// The predecessor may come later than its successor.
+async fn find(place: &Path) -> UnixStream {
+    loop {
+        if let Ok(stream) = UnixStream::connect(place) {
+            return stream;
+        }
+        sleep(LOOK).await;
+    }
+}
+
+fn accept_offer(stream: UnixStream) -> anyhow::Result<(UnixStream, Vec<(Purpose, OwnedFd)>)> {
+    stream.set_read_timeout(Some(STEP))?;
+    let (text, sockets) = receive(&stream).context("the predecessor gave up")?;
+    let offer: Offer = serde_json::from_slice(&text).context("the predecessor is not one of ours")?;
+    if offer.purposes.len() != sockets.len() {
+        bail!("{} sockets were announced, and {} came", offer.purposes.len(), sockets.len());
+    }
+    Ok((stream, offer.purposes.into_iter().zip(sockets).collect()))
+}
+
+fn wait_for_the_end(mut stream: UnixStream) -> anyhow::Result<()> {
+    stream.write_all(READY).context("the predecessor gave up")?;
+    // However long it drains: without its store nothing can be done.
+    stream.set_read_timeout(None)?;
+    // However it ends: a reset says the same.
+    let _ = stream.read(&mut [0]);
+    Ok(())
+}
+
+/// Sends the text with the sockets on its first byte.
+fn send(stream: &UnixStream, text: &[u8], sockets: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+    let mut with = SendAncillaryBuffer::new(&mut space);
+    if !with.push(SendAncillaryMessage::ScmRights(sockets)) {
+        return Err(io::ErrorKind::OutOfMemory.into());
+    }
+    let sent = sendmsg(stream, &[IoSlice::new(text)], &mut with, SendFlags::NOSIGNAL)?;
+    (&*stream).write_all(&text[sent..])
+}
+
+/// Receives a line and the sockets that come with it.
+fn receive(stream: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let (mut text, mut sockets) = (Vec::new(), Vec::new());
+    while text.last() != Some(&b'\n') {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_SOCKETS))];
+        let mut with = RecvAncillaryBuffer::new(&mut space);
+        let mut piece = [0; 4096];
+        let got = recvmsg(stream, &mut [IoSliceMut::new(&mut piece)], &mut with, RecvFlags::CMSG_CLOEXEC)?;
+        for message in with.drain() {
+            if let RecvAncillaryMessage::ScmRights(some) = message {
+                sockets.extend(some);
+            }
+        }
+        if got.bytes == 0 || text.len() > MOST_BYTES {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        text.extend_from_slice(&piece[..got.bytes]);
+    }
+    Ok((text, sockets))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use super::*;
+    use crate::config::Listen;
+
+    fn listen(public: &[&str]) -> Listen {
+        let public = public.iter().map(|address| address.parse().unwrap()).collect();
+        let any = "127.0.0.1:0".parse().unwrap();
+        Listen { public, callback: any, admin: any }
+    }
+
+    fn config(folder: &tempfile::TempDir, listen: Listen) -> Config {
+        let mut config = Config { listen, ..Config::default() };
+        config.store.path = folder.path().to_owned();
+        config
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_again_is_taken_over_and_the_rest_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Listeners::bind(&listen(&["127.0.0.1:0", "127.0.0.2:0"])).unwrap();
+        let addresses = |listeners: &Listeners| -> Vec<SocketAddr> {
+            listeners.public.iter().map(|listening| listening.socket.local_addr().unwrap()).collect()
+        };
+        let config = config(&folder, listen(&["127.0.0.2:0", "127.0.0.3:0"]));
+        let handover = Handover::open(meeting_place(&config)).unwrap();
+        let successor = tokio::spawn(async move { take_over(&config).await });
+        let held = handover.hand_over(&before).await.unwrap();
+        assert_eq!(held.pid, i32::try_from(std::process::id()).ok());
+        assert!(!successor.is_finished(), "the predecessor is there still");
+        let (old, callback) = (addresses(&before), before.callback_address().unwrap());
+        drop((held, before));
+        let after = successor.await.unwrap().unwrap();
+        let new = addresses(&after);
+        assert_eq!(new[0], old[1]);
+        assert_eq!(new[1].ip().to_string(), "127.0.0.3");
+        assert_eq!(after.callback_address().unwrap(), callback);
+        // What nobody wants any more is closed, and what was handed over takes connections.
+        assert!(std::net::TcpStream::connect(old[0]).is_err());
+        assert!(std::net::TcpStream::connect(new[0]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_cannot_bind_gives_up_before_anything_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Listeners::bind(&listen(&["127.0.0.1:0"])).unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let config = config(&folder, listen(&[&taken.local_addr().unwrap().to_string()]));
+        let handover = Handover::open(meeting_place(&config)).unwrap();
+        let successor = tokio::spawn(async move { take_over(&config).await });
+        let error = handover.hand_over(&before).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "the successor gave up");
+        let error = successor.await.unwrap().map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("cannot listen on"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_process_left_is_not_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("upgrade.sock");
+        std::mem::forget(Handover::open(place.clone()).unwrap());
+        drop(Handover::open(place.clone()).unwrap());
+        assert!(!place.exists());
+    }
+}

@@ -1,0 +1,193 @@
+//! `pollgate serve`: the gateway, and the signals that it follows.
+
+mod successor;
+mod systemd;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use self::successor::Started;
+use super::{Global, block_on};
+use crate::app::handover::{self, Successor};
+use crate::app::{self, Listeners, Running};
+use crate::clock;
+use crate::config::{self, Config, Origin, Overrides, StoreKind};
+use crate::store::OpenError;
+use crate::telemetry::logging;
+
+/// How long a process may take to end that has closed its connection already.
+const LAST_MOMENTS: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// The legacy server; within TLS https://HOST[:PORT]
+    #[arg(long, value_name = "HOST:PORT")]
+    upstream: Option<String>,
+    /// Where clients are served; may be given more than once [default: 0.0.0.0:80]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    public: Vec<String>,
+    /// Where the legacy server's callbacks arrive [default: 127.0.0.1:8081]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    callback: Option<String>,
+    /// How the legacy server reaches the callback listener [default: that listener's own address]
+    #[arg(long, value_name = "URL")]
+    callback_url: Option<String>,
+    /// Where metrics, health and API are [default: 127.0.0.1:9180]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
+    /// Where messages are kept on the disk; one gateway at a time [default: /var/lib/pollgate]
+    #[arg(long, value_name = "DIRECTORY")]
+    state_dir: Option<String>,
+    /// Take the sockets over from the gateway that runs with this state, when it gets SIGQUIT
+    #[arg(long)]
+    upgrade: bool,
+}
+
+pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let origin = global.origin(Overrides {
+        upstream: args.upstream,
+        public: Some(args.public).filter(|public| !public.is_empty()),
+        callback: args.callback,
+        admin: args.admin,
+        callback_url: args.callback_url,
+        state_dir: args.state_dir,
+        ..Overrides::default()
+    });
+    let config = origin.load()?;
+    logging::start(&config.log);
+    for warning in config::warnings(&config) {
+        tracing::warn!("{warning}");
+    }
+    raise_descriptor_limit();
+    block_on(serve(origin, config, args.upgrade))
+}
+
+async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<ExitCode> {
+    // Before anything else: a signal that comes during the start must not be lost.
+    let mut signals = Signals::catch().context("cannot wait for signals")?;
+    let started = Started::now().context("cannot find out which program this is")?;
+    let listeners = match upgrade {
+        true => handover::take_over(&config).await?,
+        false => Listeners::bind(&config.listen)?,
+    };
+    let promise = match config.store.kind {
+        StoreKind::Disk => format!("messages are kept in {}", config.store.path.display()),
+        StoreKind::Memory => "messages are kept in memory, and lost when this process ends".to_owned(),
+    };
+    let upstream = config.upstream.address.clone();
+    let running = match upgrade {
+        true => start_behind(origin, config, listeners).await?,
+        false => app::start_from(Some(origin), config, listeners)?,
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        public = %running.public_address(),
+        tls = running.tls_addresses().first().map(tracing::field::display),
+        callback = %running.callback_address(),
+        admin = %running.admin_address(),
+        upstream,
+        callback_url = %running.gateway().config().callback.url,
+        "serving; {promise}"
+    );
+    systemd::ready(&running.public_address().to_string());
+    let (by, successor) = tokio::select! {
+        end = until_the_end(&mut signals, &started, &running) => end,
+        never = systemd::watchdog(&running) => match never {},
+    };
+    tracing::info!(by, "stopping");
+    systemd::stopping(successor.as_ref().and_then(|successor| successor.pid?.try_into().ok()));
+    running.stop().await;
+    tracing::info!("stopped");
+    // The next process begins when this one has ended, and with it the store's lock.
+    drop(successor);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The signals that mean something to the gateway.
+struct Signals {
+    end: Ends,
+    hangup: Signal,
+    quit: Signal,
+}
+
+/// Those that end the process.
+struct Ends {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let end =
+            Ends { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? };
+        Ok(Self { end, hangup: signal(SignalKind::hangup())?, quit: signal(SignalKind::quit())? })
+    }
+}
+
+impl Ends {
+    /// The next of them.
+    async fn recv(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Does what signals ask for, until one of them ends this process: which, and who goes on.
+async fn until_the_end(
+    signals: &mut Signals,
+    started: &Started,
+    running: &Running,
+) -> (&'static str, Option<Successor>) {
+    loop {
+        tokio::select! {
+            _ = signals.hangup.recv() => {
+                // The log says what came of it.
+                let _ = running.reload("SIGHUP");
+            }
+            _ = signals.quit.recv() => {
+                let handed = tokio::select! {
+                    by = signals.end.recv() => return (by, None),
+                    handed = started.hand_over(running) => handed,
+                };
+                match handed {
+                    Ok(successor) => return ("SIGQUIT", Some(successor)),
+                    Err(error) => {
+                        let error = format!("{error:#}");
+                        tracing::error!(error, "not handed over; this process goes on");
+                    }
+                }
+            }
+            by = signals.end.recv() => return (by, None),
+        }
+    }
+}
+
+/// Starts when the process before this one has ended, and with it the store's lock.
+async fn start_behind(origin: Origin, config: Config, listeners: Listeners) -> anyhow::Result<Running> {
+    let began = clock::instant();
+    loop {
+        match app::start_from(Some(origin.clone()), config.clone(), listeners.clone()) {
+            Err(error)
+                if matches!(error.downcast_ref(), Some(OpenError::Held { .. }))
+                    && began.elapsed() < LAST_MOMENTS =>
+            {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            started => return started,
+        }
+    }
+}
+
+/// Every held poll is a descriptor: as many are taken as the administrator allows.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => tracing::debug!(limit, "file descriptors"),
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
+    }
+}
