@@ -24,6 +24,7 @@ use crate::clock;
 use crate::config::{self, Changes, Config, LiveConfig, Origin, ReloadError, StoreKind};
 use crate::gateway::callback::Callbacks;
 use crate::gateway::deliver::Deliverer;
+use crate::gateway::poll;
 use crate::gateway::public::Public;
 use crate::gateway::{Access, Gateway, Tls, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
@@ -72,6 +73,8 @@ pub fn start_from(
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback_address()?.port());
     }
+    // Which of them are new since the last start: those were written later than what users set before.
+    store.clients().see_policies(|| config::policies(&config).map(|(_, policy)| policy).collect());
     let access = Access::open(&config.auth)?;
     let tls = Tls::open(&config)?;
     let stop = CancellationToken::new();
@@ -83,8 +86,9 @@ pub fn start_from(
         let reloader = reloader.clone();
         Box::new(move || reloader.reload("POST /-/reload"))
     };
-    let drops = gateway.drops.clone();
-    let admin = Admin { config, store, metrics, drops, reload, stop: stop.clone() };
+    let (drops, bodies) = (gateway.drops.clone(), gateway.bodies.clone());
+    let new_poll_key = poll::new_key;
+    let admin = Admin { config, store, metrics, drops, bodies, reload, new_poll_key, stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();
@@ -104,23 +108,26 @@ pub fn start_from(
     for listener in listeners.public {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve(stream, peer);
-        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle));
+        let refused = no_descriptor(&gateway);
+        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle, refused));
     }
     for listener in listeners.tls {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve_tls(stream, peer);
-        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle));
+        let refused = no_descriptor(&gateway);
+        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle, refused));
     }
     let live = gateway.clone();
     let callback_limits = move || {
         let config = live.config();
         let body = usize::try_from(config.callback.max_body_bytes).unwrap_or(usize::MAX);
-        serve_limits(config.limits, body)
+        serve_limits(&config.limits, body)
     };
-    serve_on(listeners.callback.socket, Callbacks(gateway.clone()), callback_limits, &tasks, &stop);
+    let socket = listeners.callback.socket;
+    serve_on(socket, Callbacks(gateway.clone()), callback_limits, &gateway, &tasks, &stop);
     let live = gateway.clone();
-    let admin_limits = move || serve_limits(live.config().limits, ADMIN_BODY);
-    serve_on(listeners.admin.socket, admin, admin_limits, &tasks, &stop);
+    let admin_limits = move || serve_limits(&live.config().limits, ADMIN_BODY);
+    serve_on(listeners.admin.socket, admin, admin_limits, &gateway, &tasks, &stop);
     let deliverer = Arc::new(Deliverer::new(gateway.clone(), running.addresses()));
     tasks.spawn(deliverer.run(tasks.clone(), stop.clone()));
     if let Some(file) = reloader.origin().and_then(Origin::file) {
@@ -169,6 +176,7 @@ fn serve_on<V: Service + 'static>(
     listener: Arc<TcpListener>,
     service: V,
     limits: impl Fn() -> ServeLimits + Clone + Send + Sync + 'static,
+    gateway: &Arc<Gateway>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) {
@@ -179,7 +187,13 @@ fn serve_on<V: Service + 'static>(
         let (service, limits, stop) = (service.clone(), limits.clone(), token.child_token());
         async move { serve(Connection::new(stream), peer, &*service, limits, stop).await }
     };
-    tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle));
+    tasks.spawn(accept::accept(listener, stop.clone(), tasks.clone(), handle, no_descriptor(gateway)));
+}
+
+/// Told of each connection for which there was no file descriptor.
+fn no_descriptor(gateway: &Arc<Gateway>) -> impl Fn() + use<> {
+    let gateway = gateway.clone();
+    move || gateway.metrics.connection_refused("descriptors")
 }
 
 async fn tick(gateway: Arc<Gateway>, ticked: Arc<AtomicU64>, stop: CancellationToken) {

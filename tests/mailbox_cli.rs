@@ -12,7 +12,7 @@ use pollgate::demo::rvp_server::RvpServer;
 use pollgate::http1::accept;
 use pollgate::http1::client::{Answer, Call, call, connect};
 use pollgate::mailbox::{Bound, CallbackToken, PollKey, Subscription, Timestamp};
-use pollgate::store::NewMailbox;
+use pollgate::store::{NewMailbox, Shares};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -151,6 +151,7 @@ async fn a_list_goes_on_over_all_pages() {
             subscription: Subscription::default(),
             created: Timestamp::default(),
             lease_ends: Timestamp::MAX,
+            shares: Shares { principal: 1, address: 1 },
         };
         stage.running.gateway().store.create(new).await.unwrap();
     }
@@ -308,4 +309,15 @@ async fn the_token_comes_from_the_flag_or_from_the_configurations_file() {
             .status
             .success()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_key_is_replaced_and_told_once() {
+    let stage = Stage::new().await;
+    let told = stage.said(&["rotate-key", "1"]).await;
+    let key = told.trim_end().strip_prefix("/.pollgate/").expect(&told);
+    assert!(key.len() == 32 && key.bytes().all(|b| b.is_ascii_hexdigit()), "{told}");
+    let again = stage.json(&["rotate-key", "1"]).await;
+    assert_ne!(again["poll_path"], told.trim_end());
+    assert!(!stage.said(&["show", "1"]).await.contains(again["poll_path"].as_str().unwrap()));
 }

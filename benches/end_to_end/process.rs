@@ -163,6 +163,9 @@ impl Gateway {
     /// With these variables in its environment.
     pub fn with(upstream: SocketAddr, environment: &[(&str, &str)]) -> Self {
         let mut command = guarded(env!("CARGO_BIN_EXE_pollgate"));
+        // All clients are one address here.
+        command.env("POLLGATE_LIMITS_REQUESTS_PER_SECOND_PER_ADDRESS", "1000000");
+        command.env("POLLGATE_LIMITS_REQUEST_BURST_PER_ADDRESS", "1000000");
         command.args(["serve", "--upstream", &upstream.to_string(), "--public", "127.0.0.1:0"]).args([
             "--callback",
             "127.0.0.1:0",

@@ -9,7 +9,9 @@ use pollgate::mailbox::{
     BatchLimits, Bound, CallbackToken, Class, EventId, Limits, MailboxId, Message, Outcome, PollKey,
     Subscription,
 };
-use pollgate::store::{Bell, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, NewMailbox, Taken};
+use pollgate::store::{
+    Bell, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, NewMailbox, Shares, Taken,
+};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
@@ -52,6 +54,7 @@ pub async fn mailboxes(store: &Arc<DiskStore>, count: u64) -> Vec<MailboxId> {
                 subscription: Subscription::default(),
                 created: now,
                 lease_ends: now + Duration::from_secs(14_400),
+                shares: Shares { principal: u64::MAX, address: u64::MAX },
             };
             store.create(new).await.unwrap()
         });

@@ -15,7 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Changes, LiveConfig, ReloadError};
-use crate::http1::{Request, Response, Service};
+use crate::http1::{Allowance, Budget, Request, Response, Service};
+use crate::mailbox::PollKey;
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
 
@@ -32,13 +33,21 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Told of what operators make the gateway lose.
     pub drops: Arc<Drops>,
+    /// What request bodies take in memory.
+    pub bodies: Arc<Budget>,
     /// Reads the configuration again, and follows it.
     pub reload: Reload,
+    /// Draws a poll key, and says which path is polled with it.
+    pub new_poll_key: fn() -> (PollKey, String),
     /// Set when the gateway stops.
     pub stop: CancellationToken,
 }
 
 impl Service for Admin {
+    fn room(&self) -> Allowance {
+        self.bodies.allowance(self.config.load().limits.body_bytes_in_flight)
+    }
+
     async fn call(&self, request: Request) -> Response {
         let head = &request.head;
         let path = head.path();
@@ -52,7 +61,7 @@ impl Service for Admin {
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
             "/-/reload" => return self.reload(&head.method),
-            path if api::is_inside(path) => return self.api(head).await,
+            path if api::is_inside(path) => return self.api(&request).await,
             _ => {
                 return Response::text(
                     404,
@@ -69,6 +78,7 @@ impl Service for Admin {
 
 impl Admin {
     fn metrics(&self) -> Response {
+        self.metrics.bodies_take(self.bodies.used());
         let text =
             self.metrics.expose(self.store.totals(), self.store.status(), self.store.oldest(), clock::now());
         Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text)

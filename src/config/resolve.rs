@@ -9,12 +9,14 @@ use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
-use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, whole_seconds};
+use super::duration::{
+    LONGEST_HOLD, LONGEST_LIFE_TIME, poll_interval, polling_period, timeout, whole_seconds,
+};
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, ListenTls, Log,
-    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, ListenTls,
+    Log, LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
@@ -116,6 +118,10 @@ fn listen_tls(section: &mut Section<'_, '_>) -> ListenTls {
     }
 }
 
+fn forwarded(value: &Value) -> Reading<Option<Forwarded>> {
+    choice(value, &Forwarded::ALL, Forwarded::as_str)
+}
+
 fn upstream(section: &mut Section<'_, '_>) -> Upstream {
     let preset = Upstream::default();
     Upstream {
@@ -125,6 +131,7 @@ fn upstream(section: &mut Section<'_, '_>) -> Upstream {
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
+        forwarded: section.read("forwarded", preset.forwarded, forwarded),
     }
 }
 
@@ -167,6 +174,7 @@ fn polling(section: &mut Section<'_, '_>) -> Polling {
         // A held poll takes a descriptor; no machine has more of them.
         max_held_polls: section
             .read("max_held_polls", preset.max_held_polls, |value| count(value, 1..=1_000_000_000)),
+        min_poll_interval: section.read("min_poll_interval", preset.min_poll_interval, poll_interval),
     }
 }
 
@@ -193,7 +201,35 @@ fn limits(section: &mut Section<'_, '_>) -> EdgeLimits {
             preset.held_polls_per_address,
             descriptors,
         ),
+        requests_per_second_per_address: section.read(
+            "requests_per_second_per_address",
+            preset.requests_per_second_per_address,
+            requests,
+        ),
+        request_burst_per_address: section.read(
+            "request_burst_per_address",
+            preset.request_burst_per_address,
+            requests,
+        ),
+        mailboxes_per_principal: section.read(
+            "mailboxes_per_principal",
+            preset.mailboxes_per_principal,
+            mailboxes,
+        ),
+        mailboxes_per_address: section.read("mailboxes_per_address", preset.mailboxes_per_address, mailboxes),
+        body_bytes_in_flight: section.read("body_bytes_in_flight", preset.body_bytes_in_flight, size),
+        trusted_proxies: section.list("trusted_proxies", preset.trusted_proxies, address::network),
     }
+}
+
+/// A million a second is more than is ever answered: so many is no bound.
+fn requests(value: &Value) -> Reading<u64> {
+    count(value, 1..=1_000_000)
+}
+
+/// A mailbox takes some memory even when it is empty; more than this is a slip.
+fn mailboxes(value: &Value) -> Reading<u64> {
+    count(value, 1..=1_000_000_000)
 }
 
 /// A head is held in memory as a whole, for each connection.
@@ -219,10 +255,8 @@ fn store(section: &mut Section<'_, '_>) -> Store {
     Store {
         kind: section.read("kind", preset.kind, kind),
         path: section.read("path", preset.path, directory),
-        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, |value| {
-            // A mailbox takes some memory even when it is empty; more than this is a slip.
-            count(value, 1..=1_000_000_000)
-        }),
+        max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, mailboxes),
+        max_clients: section.read("max_clients", preset.max_clients, |value| count(value, 1..=1_000_000_000)),
         max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
         cache_bytes: section.read("cache_bytes", preset.cache_bytes, size_or_none),
         min_free_bytes: section.read("min_free_bytes", preset.min_free_bytes, size_or_none),

@@ -103,6 +103,8 @@ pub struct Upstream {
     pub read_timeout: Duration,
     /// How long an idle connection is kept for the next request.
     pub idle_timeout: Duration,
+    /// How it is told for whom a request comes, if it is.
+    pub forwarded: Option<Forwarded>,
 }
 
 impl Default for Upstream {
@@ -114,6 +116,30 @@ impl Default for Upstream {
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),
+            forwarded: None,
+        }
+    }
+}
+
+/// The fields in which a proxy tells for whom a request comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    /// `X-Forwarded-For`, as everybody does it.
+    XForwardedFor,
+    /// `Forwarded`, as RFC 7239 has it.
+    Forwarded,
+}
+
+impl Forwarded {
+    /// All of them, and none.
+    pub const ALL: [Option<Self>; 3] = [None, Some(Self::XForwardedFor), Some(Self::Forwarded)];
+
+    /// Its name in the file.
+    pub fn as_str(forwarded: Option<Self>) -> &'static str {
+        match forwarded {
+            None => "off",
+            Some(Self::XForwardedFor) => "x-forwarded-for",
+            Some(Self::Forwarded) => "forwarded",
         }
     }
 }
@@ -203,6 +229,9 @@ pub struct Polling {
     pub batch: BatchLimits,
     /// How many polls are held at once; one more is asked to come again later.
     pub max_held_polls: u64,
+    /// How far apart polls of one mailbox should be that end with nothing before their time is over; zero: as
+    /// near as they come.
+    pub min_poll_interval: Duration,
 }
 
 impl Default for Polling {
@@ -215,13 +244,14 @@ impl Default for Polling {
             limits: Limits::default(),
             batch: BatchLimits { messages: 100, bytes: 1024 * 1024 },
             max_held_polls: 50_000,
+            min_poll_interval: seconds(1),
         }
     }
 }
 
 /// `[limits]`: what one client, one address, and all of them together may ask of the gateway. Nothing in it
 /// is zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EdgeLimits {
     /// Bytes of a request's head.
     pub header_bytes: usize,
@@ -243,6 +273,18 @@ pub struct EdgeLimits {
     pub connections_per_address: u64,
     /// Held polls of one address.
     pub held_polls_per_address: u64,
+    /// Requests that one address may go on making, each second.
+    pub requests_per_second_per_address: u64,
+    /// Requests that one address may make at once, after a while without any.
+    pub request_burst_per_address: u64,
+    /// Mailboxes of one principal.
+    pub mailboxes_per_principal: u64,
+    /// Mailboxes of one address.
+    pub mailboxes_per_address: u64,
+    /// Bytes of request bodies that are in memory at a time, of all listeners.
+    pub body_bytes_in_flight: u64,
+    /// Proxies that are believed for whom they speak.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for EdgeLimits {
@@ -258,6 +300,12 @@ impl Default for EdgeLimits {
             connections: 60_000,
             connections_per_address: 20_000,
             held_polls_per_address: 20_000,
+            requests_per_second_per_address: 200,
+            request_burst_per_address: 1000,
+            mailboxes_per_principal: 1000,
+            mailboxes_per_address: 20_000,
+            body_bytes_in_flight: 256 * 1024 * 1024,
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -271,6 +319,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How many mailboxes there may be at a time; at least one.
     pub max_mailboxes: u64,
+    /// How many principals may have connection settings of their own; at least one.
+    pub max_clients: u64,
     /// How many bytes all mailboxes together may hold; at least one.
     pub max_buffered_bytes: u64,
     /// How many bytes of recent messages the disk store keeps in memory too.
@@ -285,6 +335,7 @@ impl Default for Store {
             kind: StoreKind::Disk,
             path: PathBuf::from("/var/lib/pollgate"),
             max_mailboxes: 100_000,
+            max_clients: 100_000,
             max_buffered_bytes: 1024 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,
             min_free_bytes: 64 * 1024 * 1024,

@@ -84,6 +84,7 @@ fn nothing_set_is_the_documented_defaults() {
             connect_timeout: 5s,
             read_timeout: 60s,
             idle_timeout: 30s,
+            forwarded: None,
         },
         callback: Callback {
             url: "http://127.0.0.1:8081",
@@ -123,6 +124,7 @@ fn nothing_set_is_the_documented_defaults() {
                 bytes: 1048576,
             },
             max_held_polls: 50000,
+            min_poll_interval: 1s,
         },
         limits: EdgeLimits {
             header_bytes: 32768,
@@ -135,11 +137,18 @@ fn nothing_set_is_the_documented_defaults() {
             connections: 60000,
             connections_per_address: 20000,
             held_polls_per_address: 20000,
+            requests_per_second_per_address: 200,
+            request_burst_per_address: 1000,
+            mailboxes_per_principal: 1000,
+            mailboxes_per_address: 20000,
+            body_bytes_in_flight: 268435456,
+            trusted_proxies: [],
         },
         store: Store {
             kind: Disk,
             path: "/var/lib/pollgate",
             max_mailboxes: 100000,
+            max_clients: 100000,
             max_buffered_bytes: 1073741824,
             cache_bytes: 67108864,
             min_free_bytes: 67108864,
@@ -239,6 +248,7 @@ fn every_key_can_be_set() {
         connect_timeout = 1
         read_timeout = "2m"
         idle_timeout = "1500ms"
+        forwarded = "forwarded"
         [callback]
         url = "http://10.0.0.5:81/cb/"
         allow = ["10.0.0.0/8"]
@@ -256,6 +266,7 @@ fn every_key_can_be_set() {
         poll_batch_messages = 1
         poll_batch_bytes = 2
         max_held_polls = 4
+        min_poll_interval = "250ms"
         [polling.poll_msg_life_time]
         default = 0
         minimum = 0
@@ -271,10 +282,17 @@ fn every_key_can_be_set() {
         connections = 7
         connections_per_address = 8
         held_polls_per_address = 9
+        requests_per_second_per_address = 10
+        request_burst_per_address = 11
+        mailboxes_per_principal = 12
+        mailboxes_per_address = 13
+        body_bytes_in_flight = "2MiB"
+        trusted_proxies = ["10.0.0.0/8"]
         [store]
         kind = "memory"
         path = "state"
         max_mailboxes = 3
+        max_clients = 5
         max_buffered_bytes = "64KiB"
         cache_bytes = 0
         min_free_bytes = "1GiB"
@@ -345,6 +363,9 @@ fn every_key_can_be_set() {
             connect_timeout: 1s,
             read_timeout: 120s,
             idle_timeout: 1.5s,
+            forwarded: Some(
+                Forwarded,
+            ),
         },
         callback: Callback {
             url: "http://10.0.0.5:81/cb",
@@ -379,6 +400,7 @@ fn every_key_can_be_set() {
                 bytes: 2,
             },
             max_held_polls: 4,
+            min_poll_interval: 250ms,
         },
         limits: EdgeLimits {
             header_bytes: 1024,
@@ -391,11 +413,20 @@ fn every_key_can_be_set() {
             connections: 7,
             connections_per_address: 8,
             held_polls_per_address: 9,
+            requests_per_second_per_address: 10,
+            request_burst_per_address: 11,
+            mailboxes_per_principal: 12,
+            mailboxes_per_address: 13,
+            body_bytes_in_flight: 2097152,
+            trusted_proxies: [
+                10.0.0.0/8,
+            ],
         },
         store: Store {
             kind: Memory,
             path: "state",
             max_mailboxes: 3,
+            max_clients: 5,
             max_buffered_bytes: 65536,
             cache_bytes: 0,
             min_free_bytes: 1073741824,
@@ -560,7 +591,7 @@ mode = "digest"
     p.toml:25: polling.PollMsgLimit: is not a key of [polling]; did you mean poll_msg_limit?
     p.toml:26: polling.poll_msg_kbyte_limit: must be a whole number up to 4294967294, 0 to disable buffering, or "unlimited", not -1
     p.toml:27: polling.poll_drop_msg_life_time: must be a number of whole seconds, or a string such as "5m", of at most 31536000 seconds, not 1.5
-    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls
+    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls, min_poll_interval
     p.toml:31: store.kind: must be "disk" or "memory", not "redis": no other kind of store exists
     p.toml:32: store.path: must be a directory, such as "/var/lib/pollgate", not ""
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0

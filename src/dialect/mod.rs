@@ -97,6 +97,9 @@ pub enum CallbackRefusal {
     /// Its body is larger than is read at all.
     #[error("the body is too large")]
     BodyTooLarge,
+    /// There are too many other bodies in memory.
+    #[error("too many bodies are in memory")]
+    NoMemory,
     /// It could not be read.
     #[error("the request is unreadable")]
     Unreadable,
@@ -116,7 +119,7 @@ pub enum CallbackRefusal {
 
 impl CallbackRefusal {
     /// Every reason.
-    pub const ALL: [CallbackRefusal; 14] = [
+    pub const ALL: [CallbackRefusal; 15] = [
         CallbackRefusal::Source,
         CallbackRefusal::Method,
         CallbackRefusal::Unknown,
@@ -126,6 +129,7 @@ impl CallbackRefusal {
         CallbackRefusal::NoRoom(Refusal::Full),
         CallbackRefusal::NoRoom(Refusal::TooLarge),
         CallbackRefusal::BodyTooLarge,
+        CallbackRefusal::NoMemory,
         CallbackRefusal::Unreadable,
         CallbackRefusal::StoreFull,
         CallbackRefusal::NoSpace,
@@ -145,6 +149,7 @@ impl CallbackRefusal {
             CallbackRefusal::NoRoom(Refusal::Full) => "full",
             CallbackRefusal::NoRoom(Refusal::TooLarge) => "too-large",
             CallbackRefusal::BodyTooLarge => "body-too-large",
+            CallbackRefusal::NoMemory => "no-memory",
             CallbackRefusal::Unreadable => "unreadable",
             CallbackRefusal::StoreFull => "store-full",
             CallbackRefusal::NoSpace => "no-space",

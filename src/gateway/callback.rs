@@ -14,7 +14,7 @@ use crate::clock;
 use crate::config::DeepAck;
 use crate::dialect::rvp;
 use crate::dialect::{CallbackRefusal, Verdict};
-use crate::http1::{Headers, Request, RequestHead, Response, Service};
+use crate::http1::{Allowance, Headers, Request, RequestHead, Response, Service};
 use crate::mailbox::{CallbackToken, EventId, MailboxId, Message};
 use crate::store::{Found, Lookup, OfferError};
 
@@ -35,9 +35,17 @@ impl Service for Callbacks {
     }
 
     fn unreadable(&self, status: u16) {
-        let refusal = if status == 413 { CallbackRefusal::BodyTooLarge } else { CallbackRefusal::Unreadable };
+        let refusal = match status {
+            413 => CallbackRefusal::BodyTooLarge,
+            503 => CallbackRefusal::NoMemory,
+            _ => CallbackRefusal::Unreadable,
+        };
         self.0.metrics.callback_refused(refusal);
         tracing::info!(reason = refusal.name(), status, "callback refused");
+    }
+
+    fn room(&self) -> Allowance {
+        self.0.room()
     }
 
     async fn call(&self, request: Request) -> Response {

@@ -4,9 +4,12 @@
 //! - [`Gateway`]: what all parts share.
 //! - [`public`]: the clients' connections. It decides what a request is: a poll is answered here, all
 //!   else is passed on.
-//! - [`doors`]: who is let in, and how much each address may have.
+//! - [`doors`]: who is let in, and how much each address may have; [`pace`]: how fast it may ask.
+//! - [`descriptors`]: for how many clients the process has any.
+//! - [`forwarded`]: for whom a request comes that proxies pass on.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
+//! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream.
@@ -18,7 +21,11 @@
 pub mod access;
 pub mod callback;
 pub mod deliver;
+pub mod descriptors;
 mod doors;
+mod forwarded;
+mod own;
+mod pace;
 pub mod poll;
 pub mod proxy;
 pub mod public;
@@ -33,7 +40,7 @@ use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EdgeLimits, LiveConfig};
-use crate::http1::{HeadLimits, ServeLimits, Times};
+use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
@@ -58,12 +65,14 @@ pub struct Gateway {
     pub drops: Arc<Drops>,
     /// Where the upstream is.
     pub upstream: Upstream,
+    /// What request bodies take in memory.
+    pub bodies: Arc<Budget>,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
 }
 
 /// What a connection may ask, with bodies of at most so many bytes.
-pub fn serve_limits(limits: EdgeLimits, body: usize) -> ServeLimits {
+pub fn serve_limits(limits: &EdgeLimits, body: usize) -> ServeLimits {
     ServeLimits {
         head: HeadLimits { bytes: limits.header_bytes, fields: limits.header_fields },
         body,
@@ -95,8 +104,14 @@ impl Gateway {
             metrics,
             drops,
             upstream: Upstream::default(),
+            bodies: Arc::default(),
             stop,
         }
+    }
+
+    /// What the body of a request takes its memory from.
+    pub fn room(&self) -> Allowance {
+        self.bodies.allowance(self.config().limits.body_bytes_in_flight)
     }
 
     /// The running configuration, as of now.
@@ -124,6 +139,7 @@ impl Gateway {
         }
         self.tls.store(Arc::new(tls));
         self.config.store(Arc::new(next));
+        self.see_policies();
         Ok(())
     }
 

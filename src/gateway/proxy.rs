@@ -18,6 +18,9 @@ use super::subscribe::{self, Intent};
 use crate::clock;
 use crate::telemetry::UpstreamError;
 
+/// After how many seconds a request may be tried again for whose body there was no room.
+const RETRY_AFTER: u64 = 10;
+
 /// The numbers of connections, below those of authorities: there will never be so many of either.
 const OWN_CONNECTION_BITS: u32 = 44;
 
@@ -132,6 +135,9 @@ impl ProxyHttp for Proxy {
                 _ if failed_with(error, io::ErrorKind::FileTooLarge) => {
                     (413, "the request body is too large")
                 }
+                _ if failed_with(error, io::ErrorKind::OutOfMemory) => {
+                    (503, "too many request bodies are in memory")
+                }
                 _ if is_malformed(error) => (400, "the request body is malformed"),
                 UpstreamError::TimedOut => (408, "the body did not come in time"),
                 _ => (0, ""),
@@ -234,6 +240,9 @@ async fn respond(session: &mut Session, status: u16, text: &'static str) {
         let mut head = ResponseHeader::build(status, Some(4))?;
         head.insert_header("Content-Type", "text/plain; charset=utf-8")?;
         head.insert_header("Content-Length", body.len())?;
+        if status == 503 {
+            head.insert_header("Retry-After", RETRY_AFTER)?;
+        }
         session.set_keepalive(None);
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(body.into()), true).await

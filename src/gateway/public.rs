@@ -24,10 +24,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
+use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
-use super::stream::ClientStream;
-use super::{Gateway, poll, serve_limits, subscribe, tls};
+use super::stream::{ClientStream, Passing};
+use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls};
 use crate::clock;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
@@ -74,6 +75,8 @@ pub struct Public {
     /// The latest number of a connection that shares none to the upstream with others.
     own_connections: AtomicU64,
     doors: Arc<Doors>,
+    /// For how many clients there are file descriptors.
+    descriptors: u64,
 }
 
 impl Public {
@@ -94,6 +97,7 @@ impl Public {
             stopping: watch::Sender::new(false),
             own_connections: AtomicU64::new(0),
             doors: Arc::default(),
+            descriptors: descriptors::for_clients(),
         }
     }
 
@@ -105,7 +109,7 @@ impl Public {
     /// Serves one connection until either side is done with it.
     pub fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
         // Not within the future, which would have a place for what it was given beside what it makes of it.
-        let line = match self.doors.enter(peer.ip(), bounds(&self.gateway)) {
+        let line = match self.enter(peer) {
             Ok(guest) => Some(self.line(Stream::Plain(stream), peer, guest)),
             Err(full) => {
                 self.turn_away(&stream, full);
@@ -121,7 +125,7 @@ impl Public {
         stream: TcpStream,
         peer: SocketAddr,
     ) -> impl Future<Output = ()> + Send {
-        let entered = self.doors.enter(peer.ip(), bounds(&self.gateway));
+        let entered = self.enter(peer);
         async move {
             let guest = match entered {
                 Ok(guest) => guest,
@@ -138,6 +142,17 @@ impl Public {
             let line = self.line(stream, peer, guest);
             Box::pin(self.serve_line(Some(line))).await;
         }
+    }
+
+    /// A share of the gateway for a connection from there, or why there is none.
+    fn enter(&self, peer: SocketAddr) -> Result<Guest, Full> {
+        let mut bounds = bounds(&self.gateway);
+        bounds.connections = bounds.connections.min(self.descriptors);
+        if forwarded::is_trusted(&self.gateway.config().limits.trusted_proxies, peer.ip().to_canonical()) {
+            // They are the connections of all whom it speaks for.
+            bounds.connections_per_address = u64::MAX;
+        }
+        self.doors.enter(peer.ip(), bounds)
     }
 
     fn line(&self, stream: Stream, peer: SocketAddr, guest: Guest) -> Line {
@@ -185,15 +200,23 @@ impl Public {
                     return None;
                 }
             };
+            let client = forwarded::client(&head, line.peer.ip().to_canonical(), &self.gateway.config());
+            line.guest.speak_for(client);
+            if let Err(too_fast) = line.guest.ask(bounds(&self.gateway)) {
+                if !Box::pin(self.slow_down(&head, too_fast, line)).await {
+                    return None;
+                }
+                continue;
+            }
             if poll::is_poll(&head) {
                 let reply = Reply::to(&head);
                 if head.framing != Framing::Empty
-                    && let Err(answer) = Box::pin(read_body(connection, &head, limits(&self.gateway))).await
+                    && let Err(answer) = Box::pin(self.pass_over_body(connection, &head)).await
                 {
                     Box::pin(self.refuse(line.connection.take()?, reply.version, answer)).await;
                     return None;
                 }
-                match self.read_poll(&head, line.peer.ip().to_canonical()) {
+                match self.read_poll(&head, client) {
                     Ok((request, visitor)) => return Some((request, visitor, reply)),
                     Err(response) => {
                         let answer = poll::Answer::refused(&self.gateway, response);
@@ -207,7 +230,7 @@ impl Public {
             if line.own_connection.is_none() && needs_own_connection(&head) {
                 line.own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
             }
-            let passed = self.pass(line.connection.take()?, head, line.peer, line.own_connection);
+            let passed = self.pass(line.connection.take()?, head, line.peer, client, line.own_connection);
             line.connection = Box::pin(passed).await;
         }
     }
@@ -222,6 +245,16 @@ impl Public {
         let request =
             poll::read(head, client).map_err(|answer| self.gateway.access().sign(&visitor, answer))?;
         Ok((request, visitor))
+    }
+
+    /// The body of a poll means nothing.
+    async fn pass_over_body(
+        &self,
+        connection: &mut Connection<Stream>,
+        head: &RequestHead,
+    ) -> Result<(), Response> {
+        let mut room = self.gateway.room();
+        read_body(connection, head, limits(&self.gateway), &mut room).await.map(drop)
     }
 
     /// The next request's head; none if there is none, or none is wanted any more.
@@ -275,21 +308,26 @@ impl Public {
         connection: Connection<Stream>,
         head: RequestHead,
         peer: SocketAddr,
+        client: IpAddr,
         own_connection: Option<u64>,
     ) -> Option<Connection<Stream>> {
         let version = head.version;
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
-        let prepared = match with_one_authority(head, limits.head) {
+        let head = with_one_authority(head, limits.head).and_then(|head| {
+            forwarded::announce(head, peer.ip().to_canonical(), &self.gateway.config(), limits.head)
+        });
+        let prepared = match head {
             Ok(head) if matches!(head.framing, Framing::Length(length) if length > most) => {
                 Err(Response::text(413, BodyError::TooLarge))
             }
             Ok(head) => {
                 let scheme = if connection.stream().is_tls() { "https" } else { "http" };
-                let prepared =
-                    subscribe::prepare(&self.gateway, &head, peer.ip().to_canonical(), scheme).await;
+                let prepared = subscribe::prepare(&self.gateway, &head, client, scheme).await;
                 prepared.map(|prepared| (prepared, head))
             }
+            // What was added found no room.
+            Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
             Err(error) => Err(Response::text(400, error)),
         };
         let (prepared, head) = match prepared {
@@ -301,7 +339,8 @@ impl Public {
             }
         };
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
-        let stream = ClientStream::new(connection, prepared.head, head.framing, most, peer);
+        let body = Passing { framing: head.framing, most, room: self.gateway.room() };
+        let stream = ClientStream::new(connection, prepared.head, body, peer);
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));
@@ -312,6 +351,23 @@ impl Public {
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
+    }
+
+    /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body
+    /// is not read to its end.
+    async fn slow_down(&self, head: &RequestHead, TooFast(wait): TooFast, line: &mut Line) -> bool {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let answer = Response::text(429, "too many requests from this address").with("Retry-After", seconds);
+        let Some(mut connection) = line.connection.take() else { return false };
+        let reply = Reply::to(head);
+        if head.framing != Framing::Empty || !reply.keep_alive || line.stop.is_cancelled() {
+            self.refuse(connection, reply.version, answer).await;
+            return false;
+        }
+        self.gateway.metrics.request_refused(answer.status);
+        let written = connection.answer(&answer, reply, limits(&self.gateway).times).await;
+        line.connection = Some(connection);
+        written.is_ok()
     }
 
     /// Answers what was not read to its end, and closes.
@@ -343,11 +399,11 @@ async fn part(mut connection: Connection<Stream>) {
 
 /// What the running configuration lets a client ask.
 fn limits(gateway: &Gateway) -> ServeLimits {
-    serve_limits(gateway.config().limits, POLL_BODY)
+    serve_limits(&gateway.config().limits, POLL_BODY)
 }
 
 fn bounds(gateway: &Gateway) -> Bounds {
-    Bounds::from(gateway.config().limits)
+    Bounds::from(&gateway.config().limits)
 }
 
 /// Whether what comes after this request could be taken for a part of it, or the other way round, on a

@@ -20,11 +20,14 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http1::{ChunkScanner, Connection, Framing};
+use crate::http1::{Allowance, ChunkScanner, Connection, Framing};
 use crate::tls::Stream;
 
 /// Pingora writes an answer in pieces and says when to send them; so much is collected at most.
 const WRITE_BUFFER: usize = 16 * 1024;
+
+/// Pingora holds so much of a body at most: what it may have to send again, and as much that it just read.
+const HELD: u64 = 128 * 1024;
 
 /// A client's connection for the time of one request.
 #[derive(Debug)]
@@ -34,10 +37,23 @@ pub struct ClientStream {
     head: Bytes,
     body: Body,
     /// How many more bytes of a chunked body are taken.
-    room: u64,
+    left: u64,
+    /// What is held of the body.
+    room: Allowance,
     /// Written, but not yet sent.
     output: BytesMut,
     digest: Arc<SocketDigest>,
+}
+
+/// The body of a request that is passed on.
+#[derive(Debug)]
+pub struct Passing {
+    /// Where it ends.
+    pub framing: Framing,
+    /// How many bytes of it are passed on, chunk heads and all.
+    pub most: u64,
+    /// What it takes its memory from.
+    pub room: Allowance,
 }
 
 /// What is left of the request's body.
@@ -50,15 +66,10 @@ enum Body {
 impl ClientStream {
     /// A request with these bytes as its head, whose body is still on the connection.
     ///
-    /// A body in chunks of more than `most` bytes, chunk heads and all, fails as too large; that one of a
+    /// A body in chunks of more than so many bytes, chunk heads and all, fails as too large; that one of a
     /// known length is not larger was seen before.
-    pub fn new(
-        connection: Connection<Stream>,
-        head: Bytes,
-        framing: Framing,
-        most: u64,
-        peer: SocketAddr,
-    ) -> Self {
+    pub fn new(connection: Connection<Stream>, head: Bytes, body: Passing, peer: SocketAddr) -> Self {
+        let Passing { framing, most, room } = body;
         let digest = SocketDigest::from_raw_fd(connection.stream().as_raw_fd());
         // A cell that was just made is empty.
         let _ = digest.peer_addr.set(Some(peer.into()));
@@ -67,7 +78,8 @@ impl ClientStream {
             Framing::Length(length) => Body::Length(length),
             Framing::Empty | Framing::UntilClose => Body::Length(0),
         };
-        Self { connection, head, body, room: most, output: BytesMut::new(), digest: Arc::new(digest) }
+        let (output, digest) = (BytesMut::new(), Arc::new(digest));
+        Self { connection, head, body, left: most, room, output, digest }
     }
 
     /// The connection, if it is in a state in which another request can follow.
@@ -122,7 +134,8 @@ impl AsyncRead for ClientStream {
         }
         let input = this.connection.input_mut();
         let length = this.body.take(&input[..input.len().min(buf.remaining())])?;
-        this.room = this.room.checked_sub(length as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        this.left = this.left.checked_sub(length as u64).ok_or(io::ErrorKind::FileTooLarge)?;
+        this.room.take_within(HELD, length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         buf.put_slice(&input[..length]);
         this.connection.consume(length);
         Poll::Ready(Ok(()))

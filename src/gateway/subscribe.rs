@@ -8,12 +8,12 @@ use bytes::Bytes;
 use super::Gateway;
 use super::poll;
 use crate::clock;
-use crate::config::{self, Client};
+use crate::config::{Client, EdgeLimits};
 use crate::dialect::rvp::{self, CALL_BACK};
 use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
-use crate::store::{Lookup, NewMailbox};
+use crate::store::{CreateError, Lookup, NewMailbox, Shares};
 
 /// How long a mailbox may wait for the upstream to grant its lease.
 const UNGRANTED: Duration = Duration::from_secs(300);
@@ -66,6 +66,8 @@ pub struct Subscribed {
     lease: Option<Duration>,
     /// The life time of messages that applies, if the client asked for one.
     message_life_time: Option<Duration>,
+    /// How long the client should wait between its polls, if it is one that polls.
+    poll_interval: Option<Duration>,
 }
 
 /// A field to be set in an answer.
@@ -101,7 +103,7 @@ pub async fn prepare(
             let principal = subscribe.subscription.principal.as_deref();
             let user_agent = head.fields.text("user-agent");
             let signing_in = Client { principal, source: client, user_agent };
-            subscribe.subscription.connection = config::choose(&config, &signing_in);
+            subscribe.subscription.connection = gateway.settings_of(&signing_in);
             let token = CallbackToken::from_random(rand::random());
             let address = format!("{}/{token}", config.callback.url);
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
@@ -124,17 +126,35 @@ async fn open(
     let poll_key = PollKey::from_random(rand::random());
     let host = subscribe.subscription.host.to_string();
     let wish = subscribe.subscription.message_life_time;
+    let poll_interval = subscribe.subscription.poll_interval();
     let created = clock::now();
     let lease_ends = created + UNGRANTED;
-    let new = NewMailbox { token, poll_key, subscription: subscribe.subscription, created, lease_ends };
+    let shares = shares(&gateway.config().limits, replaces.len() as u64);
+    let subscription = subscribe.subscription;
+    let new = NewMailbox { token, poll_key, subscription, created, lease_ends, shares };
     let mailbox = gateway.store.create(new).await.map_err(|error| {
         tracing::warn!(%error, "subscription refused");
-        Response::text(503, error).with("Retry-After", RETRY_AFTER)
+        gateway.metrics.mailbox_refused(error);
+        // RFC 9110 §15.6.4, RFC 6585 §4: what only its sender can mend is no trouble of the server's.
+        let status = match error {
+            CreateError::TooMany | CreateError::Unavailable => 503,
+            CreateError::TooManyOfPrincipal | CreateError::TooManyOfAddress => 429,
+        };
+        Response::text(status, error).with("Retry-After", RETRY_AFTER)
     })?;
     gateway.metrics.mailbox_created();
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
-    Ok(Subscribed { mailbox, poll_key, replaces, scheme, host, lease: subscribe.lease, message_life_time })
+    let lease = subscribe.lease;
+    Ok(Subscribed { mailbox, poll_key, replaces, scheme, host, lease, message_life_time, poll_interval })
+}
+
+/// How many mailboxes there may be with a new one that replaces others: those go when it is there.
+fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
+    Shares {
+        principal: limits.mailboxes_per_principal + replaced,
+        address: limits.mailboxes_per_address + replaced,
+    }
 }
 
 async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
@@ -213,6 +233,9 @@ impl Subscribed {
         let mut fields = vec![("Content-Location", format!("{origin}{}{poll_key}", poll::PATH))];
         if let Some(applied) = self.message_life_time {
             fields.push(("Poll-Message-Lifetime", applied.as_secs().to_string()));
+        }
+        if let Some(interval) = self.poll_interval {
+            fields.push(("Poll-Interval", interval.as_secs().to_string()));
         }
         fields
     }

@@ -1,6 +1,6 @@
 //! Where a body ends (RFC 9112 §6).
 
-use super::{Fields, Headers, Version};
+use super::{Fields, Headers, NoMemory, Version};
 
 /// Where the body of a message ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub enum BodyError {
     /// It did not come in time.
     #[error("the body did not come in time")]
     TimedOut,
+    /// There are too many others at this moment.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
     /// The connection ended within it.
     #[error("the connection ended within the body")]
     Closed,

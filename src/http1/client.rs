@@ -7,7 +7,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{BodyError, Connection, Framing, FramingError, HeadLimits, ReadHeadError, ResponseHead};
+use super::{
+    Allowance, BodyError, Connection, Framing, FramingError, HeadLimits, ReadHeadError, ResponseHead,
+};
 
 /// A request to be sent. `Host` and `Content-Length` are among the fields only if put there.
 #[derive(Clone, Debug, Default)]
@@ -107,7 +109,7 @@ pub async fn call<S: AsyncRead + AsyncWrite + Unpin>(
             _ if head_only => Framing::Empty,
             framing => framing,
         };
-        let body = connection.read_body(framing, most, within).await?;
+        let body = connection.read_body(framing, most, within, &mut Allowance::unlimited()).await?;
         let keep_alive = head.keep_alive() && framing != Framing::UntilClose;
         Ok(Answer { head, body, keep_alive })
     };

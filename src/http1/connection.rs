@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
-use super::{BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
+use super::{Allowance, BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
 use crate::clock;
 
 /// How much is read at once. The space is on the stack of the read, not in the connection.
@@ -130,12 +130,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// The whole body, if it is no longer than `most` bytes and comes within `within`.
+    /// The whole body, if it is no longer than `most` bytes, comes within `within`, and there is room for it.
     pub async fn read_body(
         &mut self,
         framing: Framing,
         most: usize,
         within: Duration,
+        room: &mut Allowance,
     ) -> Result<Bytes, BodyError> {
         let deadline = clock::in_time(within);
         match framing {
@@ -145,8 +146,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if length > most {
                     return Err(BodyError::TooLarge);
                 }
+                room.take(self.input.len().min(length))?;
                 while self.input.len() < length {
-                    self.fill_body(deadline).await?;
+                    let came = self.fill_body(deadline).await?;
+                    room.take(came)?;
                 }
                 let body = Bytes::copy_from_slice(&self.input[..length]);
                 self.consume(length);
@@ -155,8 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Framing::Chunked => {
                 let (mut scanner, mut content) = (ChunkScanner::default(), BytesMut::new());
                 loop {
+                    let before = content.len();
                     let used = scanner.scan(&self.input, |data| content.extend_from_slice(data))?;
                     self.consume(used);
+                    room.take(content.len() - before)?;
                     if content.len() > most {
                         return Err(BodyError::TooLarge);
                     }
@@ -172,17 +177,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 match self.fill_body(deadline).await {
                     Err(BodyError::Closed) => return Ok(std::mem::take(&mut self.input).freeze()),
-                    read => read?,
+                    read => room.take(read?)?,
                 }
             },
         }
     }
 
-    async fn fill_body(&mut self, deadline: Instant) -> Result<(), BodyError> {
+    async fn fill_body(&mut self, deadline: Instant) -> Result<usize, BodyError> {
         match self.fill_by(deadline).await {
             Ok(0) => Err(BodyError::Closed),
             Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(BodyError::TimedOut),
-            read => Ok(read.map(drop)?),
+            read => Ok(read?),
         }
     }
 

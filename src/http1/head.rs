@@ -88,7 +88,10 @@ impl RequestHead {
         let length = match request.parse_with_uninit_headers(input, table) {
             Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
             Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
-            Ok(_) if !input.contains(&b'\n') => return Err(HeadError::TargetTooLong),
+            // However much of what follows came with it.
+            Ok(_) if !input.iter().take(limits.bytes).any(|b| *b == b'\n') => {
+                return Err(HeadError::TargetTooLong);
+            }
             Ok(_) => return Err(HeadError::TooLarge),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
             Err(httparse::Error::Version) => return Err(HeadError::Version),
@@ -140,6 +143,26 @@ impl RequestHead {
                 head.put(part.as_bytes());
             }
             head.put(&raw[end..]);
+        }
+        head.freeze()
+    }
+
+    /// The head's bytes without the fields of these names, and with this one at their end.
+    pub fn with_the_only(&self, names: &[&str], name: &str, value: &[u8]) -> Bytes {
+        let raw = self.fields.raw();
+        let mut head = BytesMut::with_capacity(raw.len() + name.len() + value.len() + 4);
+        // Every line ends with CRLF, and none goes on in the next: that was seen when they were read.
+        for (at, line) in raw.split_inclusive(|b| *b == b'\n').enumerate() {
+            let end = line.iter().position(|b| *b == b':').unwrap_or(0);
+            let goes = |name: &&str| at > 0 && line[..end].eq_ignore_ascii_case(name.as_bytes());
+            if line == b"\r\n" {
+                for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+                    head.put(part);
+                }
+            }
+            if !names.iter().any(goes) {
+                head.put(line);
+            }
         }
         head.freeze()
     }

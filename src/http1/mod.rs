@@ -7,7 +7,7 @@
 //! In reading order:
 //! - [`Connection`]: a stream and what was read from it too early.
 //! - [`RequestHead`], [`ResponseHead`], [`Fields`]: heads, parsed strictly, with the bytes as they came.
-//! - [`Framing`]: where a body ends; every ambiguity about that is an error.
+//! - [`Framing`]: where a body ends; every ambiguity about that is an error. [`Budget`]: what all bodies may take.
 //! - [`Response`]: an answer, and how it is written.
 //! - [`accept`]: the accept loop; [`serve`](serve()): request in, answer out, for as long as the
 //!   connection lasts.
@@ -18,6 +18,7 @@
 pub mod accept;
 mod alarm;
 mod body;
+mod budget;
 pub mod client;
 mod connection;
 mod fields;
@@ -26,6 +27,7 @@ mod response;
 mod serve;
 
 pub use body::{BodyError, ChunkScanner, Framing, FramingError};
+pub use budget::{Allowance, Budget, NoMemory};
 pub use connection::{Connection, ReadHeadError, Waited};
 pub use fields::{Fields, Headers, field_lines};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};

@@ -8,10 +8,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead, Response,
-    Version,
+    Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead,
+    Response, Version,
 };
 use crate::clock;
+
+/// After how many seconds a request may be tried again for whose body there was no room.
+const RETRY_AFTER: u64 = 10;
 
 /// A whole request.
 #[derive(Debug)]
@@ -33,6 +36,11 @@ pub trait Service: Send + Sync {
 
     /// A request could not be read, and was answered with this status.
     fn unreadable(&self, _status: u16) {}
+
+    /// What the body of a request takes its memory from.
+    fn room(&self) -> Allowance {
+        Allowance::unlimited()
+    }
 
     /// Answers a request.
     fn call(&self, request: Request) -> impl Future<Output = Response> + Send;
@@ -122,7 +130,8 @@ pub async fn serve<S, V>(
             return refuse(connection, version, answer, times).await;
         }
         let mut reply = Reply::to(&head);
-        let body = match read_body(&mut connection, &head, limits).await {
+        let mut room = service.room();
+        let body = match read_body(&mut connection, &head, limits, &mut room).await {
             Ok(body) => body,
             Err(answer) => {
                 service.unreadable(answer.status);
@@ -130,6 +139,7 @@ pub async fn serve<S, V>(
             }
         };
         let answer = service.call(Request { head, body, peer }).await;
+        drop(room);
         reply.keep_alive &= !stop.is_cancelled();
         if connection.answer(&answer, reply, times).await.is_err() {
             return;
@@ -145,6 +155,7 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
     connection: &mut Connection<S>,
     head: &RequestHead,
     limits: ServeLimits,
+    room: &mut Allowance,
 ) -> Result<Bytes, Response> {
     if head.framing == Framing::Empty {
         return Ok(Bytes::new());
@@ -159,7 +170,7 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
             let go_on = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
             connection.write(go_on, Bytes::new(), times.write).await?;
         }
-        connection.read_body(head.framing, limits.body, times.body).await
+        connection.read_body(head.framing, limits.body, times.body, room).await
     };
     let error = match read.await {
         Ok(body) => return Ok(body),
@@ -168,6 +179,7 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
     let status = match &error {
         BodyError::TooLarge => 413,
         BodyError::TimedOut => 408,
+        BodyError::NoMemory(_) => return Err(Response::text(503, error).with("Retry-After", RETRY_AFTER)),
         BodyError::Chunk | BodyError::Closed | BodyError::Io(_) => 400,
     };
     Err(Response::text(status, error))

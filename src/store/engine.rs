@@ -13,6 +13,7 @@ mod slot;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::{
     Bell, Caps, CreateError, Expired, Found, Gone, Lookup, NewMailbox, OfferError, StoreTotals, Turn,
@@ -221,13 +222,14 @@ impl<J: Journal> Engine<J> {
 
     pub(super) fn create(&self, new: NewMailbox) -> Result<(MailboxId, Receipt), CreateError> {
         let id = MailboxId(self.mailboxes.fetch_add(1, Relaxed) + 1);
-        let lease_ends = new.lease_ends;
+        let (lease_ends, shares) = (new.lease_ends, new.shares);
         let slot = Arc::new(Slot::new(id, new, J::FOLLOWS));
         let receipt = {
             let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
             if index.listed() >= self.caps.mailboxes {
                 return Err(CreateError::TooMany);
             }
+            index.has_a_share_left(&slot.subscription, shares)?;
             index.insert(slot.clone());
             let told = Told { row: Row::New, wait: true, ..Told::NOTHING };
             self.record(&slot, &mut slot.lock(), told)
@@ -369,6 +371,12 @@ impl<J: Journal> Engine<J> {
     pub(super) fn leave(&self, mailbox: MailboxId, turn: Turn) {
         // A mailbox that has ended holds no poll.
         let _ = self.quietly(mailbox, |_, state| state.leave(turn));
+    }
+
+    pub(super) fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp) {
+        if let Ok(slot) = self.slot(mailbox) {
+            slot.polled_in_vain(floor, now);
+        }
     }
 
     pub(super) fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {

@@ -11,6 +11,7 @@
 //! - at most one poll or deliverer has the turn at a mailbox; whoever loses it is woken;
 //! - the cost of [`expire`](MailboxStore::expire) follows what is due, not what is there.
 
+mod clients;
 #[cfg(test)]
 pub(crate) mod contract;
 mod deliver;
@@ -20,16 +21,19 @@ mod memory;
 mod operate;
 mod status;
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::mailbox::{
     Batch, BatchLimits, CallbackToken, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered,
-    Outcome, PollKey, Subscription, Timestamp,
+    Outcome, Pace, PollKey, Subscription, Timestamp,
 };
 
+pub use clients::{ClientSetting, Clients, WriteError};
 pub use deliver::{Delivery, Due, Patience, Standing};
 pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};
 pub use memory::MemoryStore;
@@ -66,6 +70,17 @@ pub struct NewMailbox {
     pub created: Timestamp,
     /// When it ends unless the upstream grants it a longer lease.
     pub lease_ends: Timestamp,
+    /// How many there may be with it.
+    pub shares: Shares,
+}
+
+/// How many live mailboxes somebody may have, a new one included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shares {
+    /// A principal, by its [`principal_key`].
+    pub principal: u64,
+    /// An address that subscribes, by its [network](network_of).
+    pub address: u64,
 }
 
 /// By what a mailbox is looked for. Principals are compared by [`principal_key`].
@@ -93,6 +108,8 @@ pub struct Found {
     pub id: MailboxId,
     /// Whose it is.
     pub subscription: Arc<Subscription>,
+    /// How often it was polled in vain lately.
+    pub pace: Pace,
 }
 
 /// Why a mailbox could not be made.
@@ -101,6 +118,12 @@ pub enum CreateError {
     /// `store.max_mailboxes` are there already.
     #[error("too many mailboxes")]
     TooMany,
+    /// Its principal has [as many as it may](Shares) already.
+    #[error("too many mailboxes of this principal")]
+    TooManyOfPrincipal,
+    /// Its address has [as many as it may](Shares) already.
+    #[error("too many mailboxes of this address")]
+    TooManyOfAddress,
     /// The store cannot keep anything at this moment.
     #[error("the store is unavailable")]
     Unavailable,
@@ -240,6 +263,10 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// The poll with this turn waits no longer.
     async fn leave(&self, mailbox: MailboxId, turn: Turn);
 
+    /// A poll of the mailbox ended with nothing before its time was over; `floor` is the shortest time that
+    /// should be between two of that kind.
+    fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp);
+
     /// What became of an answer.
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
 
@@ -309,6 +336,9 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// Drops everything that is buffered in a live mailbox, as purged.
     async fn purge(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
 
+    /// What users set for themselves.
+    fn clients(&self) -> &Clients;
+
     /// What is in the store.
     fn totals(&self) -> StoreTotals;
 
@@ -328,6 +358,18 @@ pub fn principal_key(url: &str) -> String {
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let authority = authority.strip_suffix(":80").unwrap_or(authority);
     format!("{authority}{}", path.trim_end_matches('/')).to_lowercase()
+}
+
+/// What counts as one address: of IPv6 the network of 64 bits, since whoever has one has all its addresses
+/// (RFC 6177).
+pub fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            const NETWORK: u128 = !0 << 64;
+            Ipv6Addr::from_bits(address.to_bits() & NETWORK).into()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::store::StoreMetrics;
 use super::tls::{Handshake, TlsMetrics};
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
-use crate::store::{Commit, StoreStatus, StoreTotals};
+use crate::store::{Commit, CreateError, StoreStatus, StoreTotals};
 use crate::telemetry::deliveries::{DeliveryMetrics, DeliveryResult};
 
 /// From a callback on the fast path to one that waited for a client's next poll.
@@ -42,12 +42,14 @@ pub enum PollResult {
     Refused,
     /// Too many polls are held.
     TooMany,
+    /// Too many polls of the mailbox ended with nothing before their time was over.
+    TooOften,
     /// There is something, and the store cannot read it at this moment.
     Unavailable,
 }
 
 impl PollResult {
-    const ALL: [PollResult; 9] = [
+    const ALL: [PollResult; 10] = [
         PollResult::News,
         PollResult::Empty,
         PollResult::Superseded,
@@ -56,6 +58,7 @@ impl PollResult {
         PollResult::Unknown,
         PollResult::Refused,
         PollResult::TooMany,
+        PollResult::TooOften,
         PollResult::Unavailable,
     ];
 
@@ -69,6 +72,7 @@ impl PollResult {
             PollResult::Unknown => "unknown",
             PollResult::Refused => "refused",
             PollResult::TooMany => "too-many",
+            PollResult::TooOften => "too-often",
             PollResult::Unavailable => "unavailable",
         }
     }
@@ -171,7 +175,9 @@ pub struct Metrics {
     connections: IntGauge,
     connections_refused: ByWord,
     requests_refused: IntCounterVec,
+    body_bytes_in_flight: IntGauge,
     mailboxes_created: IntCounter,
+    mailboxes_refused: ByWord,
     mailboxes_expired: IntCounter,
     proxied: IntCounterVec,
     upstream_errors: ByWord,
@@ -238,16 +244,24 @@ impl Metrics {
             connections: add.gauge("connections", "Connections of clients at this moment.")?,
             connections_refused: add.by_word(
                 "connections_refused_total",
-                "Connections of clients that were not let in, by whose bound was reached.",
+                "Connections that were not let in, by whose bound was reached.",
                 "bound",
-                ["all", "address"],
+                ["all", "address", "descriptors"],
             )?,
             requests_refused: add.counters(
                 "requests_refused_total",
-                "Requests of clients that were too large, too slow or malformed, by status code.",
+                "Requests of clients that were too large, too slow, too many or malformed, by status code.",
                 "status",
             )?,
+            body_bytes_in_flight: add
+                .gauge("body_bytes_in_flight", "Bytes of request bodies in memory at this moment.")?,
             mailboxes_created: add.counter("mailboxes_created_total", "Mailboxes made for subscriptions.")?,
+            mailboxes_refused: add.by_word(
+                "mailboxes_refused_total",
+                "Subscriptions that got no mailbox, by the bound that was reached, or since the store cannot keep it.",
+                "reason",
+                ["all", "principal", "address", "unavailable"],
+            )?,
             mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
             proxied: add.counters(
                 "proxied_requests_total",
@@ -344,6 +358,11 @@ impl Metrics {
         self.requests_refused.with_label_values(&[&status.to_string()]).inc();
     }
 
+    /// So many bytes of request bodies are in memory.
+    pub fn bodies_take(&self, bytes: u64) {
+        set(&self.body_bytes_in_flight, bytes);
+    }
+
     /// How many polls are held.
     pub fn held_polls(&self) -> u64 {
         u64::try_from(self.held_polls.get()).unwrap_or(0)
@@ -397,6 +416,17 @@ impl Metrics {
     /// A mailbox was made.
     pub fn mailbox_created(&self) {
         self.mailboxes_created.inc();
+    }
+
+    /// A mailbox was not made.
+    pub fn mailbox_refused(&self, error: CreateError) {
+        let reason = match error {
+            CreateError::TooMany => "all",
+            CreateError::TooManyOfPrincipal => "principal",
+            CreateError::TooManyOfAddress => "address",
+            CreateError::Unavailable => "unavailable",
+        };
+        self.mailboxes_refused.add(reason, 1);
     }
 
     /// The lease of so many mailboxes ran out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pollgate::mailbox::{Bound, Overflow};
 use serde_json::{Value, json};
 
-use crate::support::{CLIENT, Gate, life_times, rvp};
+use crate::support::{CLIENT, Gate, Login, life_times, rvp};
 
 fn ids(list: &Value, of: &str) -> Vec<u64> {
     list[of].as_array().unwrap().iter().map(|one| one["id"].as_u64().unwrap()).collect()
@@ -289,4 +289,36 @@ async fn why_a_message_was_dropped_is_told() {
     let id = gate.ids().await[0];
     let dropped = gate.operate("GET", &format!("/api/v1/mailboxes/{id}/dropped")).await.json();
     assert_eq!((ids(&dropped, "messages").len(), &dropped["messages"][0]["reason"]), (1, &json!("overflow")));
+}
+
+#[tokio::test]
+async fn a_poll_key_can_be_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_owned();
+    let on_disk = |config: &mut pollgate::config::Config| {
+        config.store.kind = pollgate::config::StoreKind::Disk;
+        config.store.path = path.clone();
+    };
+    let gate = Gate::with(on_disk).await;
+    let login = gate.login("kari").await;
+    let id = gate.ids().await[0];
+    let rotate = format!("/api/v1/mailboxes/{id}/poll-key/rotate");
+    let mut held = gate.client().await;
+    held.send(crate::support::poll(&login, "")).await;
+    gate.held(1).await;
+    let answer = gate.operate("POST", &rotate).await;
+    assert_eq!(answer.field("cache-control").as_deref(), Some("no-store"));
+    let new = answer.json()["poll_path"].as_str().unwrap().to_owned();
+    assert_ne!(new, login.poll);
+    // The poll that was held by the old key is over, and has nothing of what comes now.
+    assert_eq!(held.answer().await.status(), 204);
+    gate.held(0).await;
+    gate.deliver(&login, "hello").await;
+    assert_eq!(gate.poll(&login, "Prefer: wait=0\n").await.status(), 404);
+    let renewed = Login { poll: new, ..login.clone() };
+    let upstream = gate.stop().await;
+    let gate = Gate::before(upstream, on_disk);
+    assert_eq!(gate.poll(&login, "Prefer: wait=0\n").await.status(), 404, "after a restart too");
+    assert_eq!(gate.bodies(&renewed).await, ["hello"]);
+    gate.stop().await;
 }

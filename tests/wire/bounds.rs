@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Gate, Socket, bodies, poll, text};
+use crate::support::{CLIENT, Gate, Socket, answer, bodies, poll, rvp, text, until};
 
 /// Short, and long enough for what is sent at once.
 const SOON: Duration = Duration::from_millis(200);
@@ -151,5 +151,149 @@ async fn who_says_nothing_is_closed_without_a_word() {
     for idle in [&mut silent, &mut client] {
         idle.is_closed().await;
     }
+    gate.connections(0).await;
+}
+
+#[tokio::test]
+async fn an_address_that_asks_too_fast_is_told_when_to_come_again() {
+    let gate = Gate::with(|config| {
+        config.limits.requests_per_second_per_address = 1;
+        config.limits.request_burst_per_address = 3;
+    })
+    .await;
+    let mut other = from(&gate, "127.0.0.2").await;
+    let mut fast = from(&gate, "127.0.0.1").await;
+    let mut refused = None;
+    for _ in 0..100 {
+        fast.send(get()).await;
+        let answer = fast.answer().await;
+        if answer.status() != 200 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let refused = refused.expect("an end of the burst");
+    assert_eq!((refused.status(), refused.field("retry-after").as_deref()), (429, Some("1")));
+    let seen = gate.upstream.seen().len();
+    // Polls too, on a new connection as on this one; with a body the connection ends.
+    let mut again = from(&gate, "127.0.0.1").await;
+    for (request, closes) in [
+        (text("POLL /x HTTP/1.1\nHost: im.example", ""), false),
+        (text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 1", "x"), true),
+    ] {
+        // A bucket that fills by one each second may have one to give.
+        loop {
+            again.send(&request).await;
+            if again.answer().await.status() == 429 {
+                break;
+            }
+        }
+        if closes {
+            again.is_closed().await;
+        }
+    }
+    assert!(gate.upstream.seen().len() <= seen + 3);
+    other.send(get()).await;
+    assert_eq!(other.answer().await.status(), 200);
+    assert!(gate.metric("pollgate_requests_refused_total{status=\"429\"}").await >= 3.0);
+}
+
+#[tokio::test]
+async fn a_principal_and_an_address_have_a_share_of_mailboxes_and_no_more() {
+    let gate = Gate::with(|config| {
+        config.limits.mailboxes_per_principal = 1;
+        config.limits.mailboxes_per_address = 2;
+    })
+    .await;
+    let login = |name: &str| rvp::login(name, CLIENT);
+    let kari = gate.login("kari").await;
+    let refused = gate.ask(login("kari")).await;
+    assert_eq!((refused.status(), refused.field("retry-after").as_deref()), (429, Some("60")));
+    gate.login("alan").await;
+    assert_eq!(gate.ask(login("bea")).await.status(), 429);
+    assert_eq!(gate.upstream.seen().len(), 2, "what is refused goes nowhere");
+    let mut elsewhere = from(&gate, "127.0.0.2").await;
+    elsewhere.send(login("bea")).await;
+    assert_eq!(elsewhere.answer().await.status(), 200);
+    // Who moves takes the place of its own mailbox.
+    let moved =
+        rvp::login_with("kari", &format!("Subscription-Id: {}\nCall-Back: http://10.1.2.9:4321\n", kari.id));
+    assert_eq!(gate.ask(moved).await.status(), 200);
+    gate.mailboxes(3).await;
+    for (reason, refused) in [("principal", 1.0), ("address", 1.0), ("all", 0.0)] {
+        assert_eq!(
+            gate.metric(&format!("pollgate_mailboxes_refused_total{{reason=\"{reason}\"}}")).await,
+            refused
+        );
+    }
+}
+
+/// Waits until so many bytes of bodies are in memory.
+async fn in_memory(gate: &Gate, bytes: u64) {
+    until("bodies in memory", || gate.gateway().bodies.used() == bytes).await;
+}
+
+#[tokio::test]
+async fn bodies_in_memory_are_bounded_at_every_listener() {
+    let gate = Gate::with(|config| config.limits.body_bytes_in_flight = 10).await;
+    let login = gate.login("kari").await;
+    let poll_with_body = format!("POLL {} HTTP/1.1\nHost: im.example\nContent-Length: 4", login.poll);
+    let put = text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 4", "1234");
+    let chunked =
+        text("PUT / HTTP/1.1\nHost: im.example\nTransfer-Encoding: chunked", "4\r\n1234\r\n0\r\n\r\n");
+    let callback = rvp::notify(&login.token, "", "12345678");
+    for (listener, slow) in [
+        (gate.callback, &callback),
+        (gate.public, &text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 8", "12345678")),
+    ] {
+        // Seven of its eight bytes are here; what was only announced takes nothing.
+        let mut holder = Socket::connect(listener).await;
+        holder.send(&slow[..slow.len() - 1]).await;
+        in_memory(&gate, 7).await;
+        assert_eq!(gate.metric("pollgate_body_bytes_in_flight").await, 7.0);
+        for request in [&put, &chunked, &text(&poll_with_body, "1234")] {
+            let mut client = gate.client().await;
+            client.send(request).await;
+            let answer = client.answer().await;
+            let said = (answer.status(), answer.field("retry-after"));
+            assert_eq!(said, (503, Some("10".to_owned())), "{}", String::from_utf8_lossy(request));
+            client.is_closed().await;
+        }
+        assert_eq!(gate.call_back(&callback).await.status(), 503);
+        let operator = text("POST /api/v1/mailboxes HTTP/1.1\nHost: localhost\nContent-Length: 4", "1234");
+        let mut socket = Socket::connect(gate.admin).await;
+        socket.send(operator).await;
+        assert_eq!(socket.answer().await.status(), 503);
+        // Who brings none is served, and so are all when it is over.
+        assert_eq!(gate.ask(get()).await.status(), 200);
+        holder.send(&slow[slow.len() - 1..]).await;
+        assert_eq!(holder.answer().await.status(), 200);
+        in_memory(&gate, 0).await;
+        assert_eq!(gate.ask(&put).await.status(), 200);
+        in_memory(&gate, 0).await;
+    }
+    assert_eq!(gate.callbacks("no-memory").await, 2.0);
+    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"503\"}").await, 6.0);
+}
+
+#[tokio::test]
+async fn targets_are_bounded() {
+    let gate = Gate::with(|config| config.limits.header_bytes = 1024).await;
+    for (length, status) in [(900, 200), (1100, 414)] {
+        let target = "a".repeat(length);
+        let answer = gate.ask(text(&format!("GET /{target} HTTP/1.1\nHost: im.example"), "")).await;
+        assert_eq!(answer.status(), status, "{length}");
+    }
+    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"414\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn who_does_not_read_its_answer_is_given_up_on() {
+    let gate = Gate::with(|config| config.limits.write_timeout = SOON).await;
+    // More than the kernel takes on its way.
+    gate.upstream.script(|_| answer("HTTP/1.1 200 OK", &"x".repeat(32 * 1024 * 1024)));
+    let mut deaf = gate.client().await;
+    deaf.send(get()).await;
+    gate.upstream.saw(1).await;
     gate.connections(0).await;
 }

@@ -55,7 +55,7 @@ async fn with_http1(listener: TcpListener) {
         let (service, stop) = (service.clone(), token.child_token());
         async move { serve_http1(Connection::new(stream), peer, &*service, || limits, stop).await }
     };
-    accept::accept(listener, stop, TaskTracker::new(), handle).await;
+    accept::accept(listener, stop, TaskTracker::new(), handle, || ()).await;
 }
 
 async fn with_hyper(listener: TcpListener) {
@@ -71,7 +71,7 @@ async fn with_hyper(listener: TcpListener) {
         builder.timer(TokioTimer::new()).header_read_timeout(TIMES.idle);
         let _ = builder.serve_connection(TokioIo::new(stream), service).await;
     };
-    accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle).await;
+    accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle, || ()).await;
 }
 
 /// The whole body in one piece, as a message needs it; `None` if it is too large or does not end.

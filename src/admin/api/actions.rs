@@ -8,7 +8,7 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::http1::Response;
 use crate::mailbox::MailboxId;
-use crate::store::{Gone, ReplayError};
+use crate::store::{Gone, ReplayError, RotateError};
 
 #[derive(Serialize)]
 struct ReplayedJson {
@@ -19,6 +19,11 @@ struct ReplayedJson {
 #[derive(Serialize)]
 struct DroppedJson {
     dropped: u64,
+}
+
+#[derive(Serialize)]
+struct RotatedJson<'a> {
+    poll_path: &'a str,
 }
 
 impl Admin {
@@ -60,6 +65,18 @@ impl Admin {
         self.drops.record(&lost, now);
         tracing::info!(mailbox = %id, dropped = lost.total(), "mailbox ended by an operator");
         Ok(answer(&DroppedJson { dropped: lost.total() }))
+    }
+
+    /// The one answer that has a poll key in it, and nobody else is told: an operator hands it to the client.
+    pub(super) async fn rotate_key(&self, id: MailboxId) -> Result<Response, Problem> {
+        let (key, path) = (self.new_poll_key)();
+        match self.store.rotate_key(id, key).await {
+            Ok(()) => {}
+            Err(RotateError::Gone(Gone)) => return Err(self.gone_or_ended(id).await),
+            Err(RotateError::Unavailable) => return Err(Problem::StoreUnavailable),
+        }
+        tracing::info!(mailbox = %id, "poll key replaced by an operator");
+        Ok(answer(&RotatedJson { poll_path: &path }))
     }
 
     /// Why a mailbox is not live: those that ended can still be looked at.

@@ -1,4 +1,4 @@
-//! `pollgate mailbox replay` and `purge`.
+//! `pollgate mailbox replay`, `purge` and `rotate-key`.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::MailboxId;
-use super::answers::{Dropped, Mailbox, Replayed};
-use super::ask::Gateway;
-use super::words::count;
+use super::answers::{Dropped, Mailbox, Replayed, Rotated};
+use crate::cli::ask::Gateway;
 use crate::cli::output::{self, harmless};
+use crate::cli::words::count;
 
 /// Drop everything that is buffered in a mailbox
 ///
@@ -59,6 +59,17 @@ pub(super) async fn purge(gateway: &Gateway, args: &PurgeArgs, json: bool) -> an
     }
     let Dropped { dropped } = serde_json::from_value(answer)?;
     output::print(format_args!("{} dropped\n", count(dropped, "message", "messages")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn rotate_key(gateway: &Gateway, id: u64, json: bool) -> anyhow::Result<ExitCode> {
+    let answer = gateway.ask("POST", &format!("/api/v1/mailboxes/{id}/poll-key/rotate")).await?;
+    if json {
+        output::print(format_args!("{}\n", output::json(&answer)))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Rotated { poll_path } = serde_json::from_value(answer)?;
+    output::print(format_args!("{}\n", harmless(&poll_path)))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -75,6 +75,11 @@ pub(super) struct Dropped {
     pub(super) dropped: u64,
 }
 
+#[derive(Deserialize)]
+pub(super) struct Rotated {
+    pub(super) poll_path: String,
+}
+
 impl Mailbox {
     /// Whose it is: the principal, or else what was subscribed to.
     pub(super) fn owner(&self) -> &str {

@@ -16,6 +16,7 @@ use crate::app::handover::{self, Successor};
 use crate::app::{self, Listeners, Running};
 use crate::clock;
 use crate::config::{self, Config, Origin, Overrides, StoreKind};
+use crate::gateway::descriptors;
 use crate::store::OpenError;
 use crate::telemetry::logging;
 
@@ -62,7 +63,7 @@ pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> 
     for warning in config::warnings(&config) {
         tracing::warn!("{warning}");
     }
-    raise_descriptor_limit();
+    raise_descriptor_limit(config.limits.connections);
     block_on(serve(origin, config, args.upgrade))
 }
 
@@ -184,10 +185,18 @@ async fn start_behind(origin: Origin, config: Config, listeners: Listeners) -> a
     }
 }
 
-/// Every held poll is a descriptor: as many are taken as the administrator allows.
-fn raise_descriptor_limit() {
+/// Every client is a descriptor: as many are taken as the administrator allows, and too few are told of.
+fn raise_descriptor_limit(connections: u64) {
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(limit) => tracing::debug!(limit, "file descriptors"),
         Err(error) => tracing::warn!(%error, "cannot raise the limit of file descriptors"),
+    }
+    let clients = descriptors::for_clients();
+    if clients < connections {
+        tracing::warn!(
+            clients,
+            "the limit of file descriptors (LimitNOFILE, ulimit -n) allows {clients} clients, and not the {connections} of \
+             limits.connections"
+        );
     }
 }

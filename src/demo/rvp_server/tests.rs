@@ -44,7 +44,7 @@ async fn listen(status: u16) -> (String, Arrived) {
         let service = service.clone();
         async move { serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await }
     };
-    tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle));
+    tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle, || ()));
     (url, arrives)
 }
 

@@ -157,6 +157,7 @@ pub fn word(verdict: Verdict, version: Option<&str>) -> Response {
             CallbackRefusal::Unreadable => Response::text(400, refusal),
             CallbackRefusal::NotTaken => Response::text(504, refusal),
             CallbackRefusal::NoRoom(Refusal::Full | Refusal::Disabled | Refusal::NobodyPolls)
+            | CallbackRefusal::NoMemory
             | CallbackRefusal::StoreFull
             | CallbackRefusal::NoSpace
             | CallbackRefusal::Unavailable => Response::text(503, refusal).with("Retry-After", RETRY_AFTER),

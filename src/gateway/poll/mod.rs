@@ -11,4 +11,4 @@ mod request;
 
 pub use events::Events;
 pub use hold::{Answer, Client, Receipt, answer};
-pub use request::{Form, PATH, PollRequest, Subscriptions, Target, is_poll, read};
+pub use request::{Form, PATH, PollRequest, Subscriptions, Target, is_poll, new_key, read};

@@ -9,6 +9,12 @@ use crate::mailbox::{EventId, PollKey};
 /// The path under which mailboxes are polled.
 pub const PATH: &str = "/.pollgate/";
 
+/// A new key, and the path that is polled with it.
+pub fn new_key() -> (PollKey, String) {
+    let key = PollKey::from_random(rand::random());
+    (key, format!("{PATH}{key}"))
+}
+
 /// More subscriptions than a client has at one node.
 const MOST_IDS: usize = 64;
 

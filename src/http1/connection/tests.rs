@@ -91,7 +91,11 @@ async fn bodies_are_read_to_their_end_and_no_further() {
         client.write_all(sent.as_bytes()).await.unwrap();
         drop(client);
         connection.fill().await.unwrap();
-        assert_eq!(connection.read_body(framing, 5, WITHIN).await.unwrap(), body, "{framing:?}");
+        assert_eq!(
+            connection.read_body(framing, 5, WITHIN, &mut Allowance::unlimited()).await.unwrap(),
+            body,
+            "{framing:?}"
+        );
         assert_eq!(&connection.input_mut()[..], rest.as_bytes(), "{framing:?}");
     }
 }
@@ -107,14 +111,14 @@ async fn a_body_that_is_too_large_or_breaks_off_is_refused() {
         let (mut client, mut connection) = pipe();
         client.write_all(sent.as_bytes()).await.unwrap();
         drop(client);
-        let error = connection.read_body(framing, 5, WITHIN).await.unwrap_err();
+        let error = connection.read_body(framing, 5, WITHIN, &mut Allowance::unlimited()).await.unwrap_err();
         assert!(matches!(error, BodyError::TooLarge), "{framing:?}: {error}");
     }
     for (framing, sent) in [(Framing::Length(5), "hell"), (Framing::Chunked, "5\r\nhell")] {
         let (mut client, mut connection) = pipe();
         client.write_all(sent.as_bytes()).await.unwrap();
         drop(client);
-        let error = connection.read_body(framing, 5, WITHIN).await.unwrap_err();
+        let error = connection.read_body(framing, 5, WITHIN, &mut Allowance::unlimited()).await.unwrap_err();
         assert!(matches!(error, BodyError::Closed), "{framing:?}: {error}");
     }
 }

@@ -144,7 +144,12 @@ fn heads_are_bounded() {
     };
     assert!(parse(with(900, 9).as_bytes()).is_ok());
     assert_eq!(parse(with(1, 10).as_bytes()).unwrap_err(), HeadError::TooLarge, "fields");
-    assert_eq!(parse(with(1100, 1).as_bytes()).unwrap_err(), HeadError::TooLarge, "bytes");
+    assert_eq!(parse(with(980, 9).as_bytes()).unwrap_err(), HeadError::TooLarge, "bytes");
+    assert_eq!(
+        parse(with(1100, 1).as_bytes()).unwrap_err(),
+        HeadError::TargetTooLong,
+        "what follows changes nothing"
+    );
     assert_eq!(parse(&[b'x'; 1024]).unwrap_err(), HeadError::TargetTooLong);
     assert_eq!(parse(&[b'x'; 1023]).unwrap().map(|_| ()), None);
     let half = &with(900, 9)[..950];

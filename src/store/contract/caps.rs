@@ -1,9 +1,9 @@
 //! What the whole store may hold, and what it says that it holds.
 
 use super::Ground;
-use super::ground::{bodies, new_mailbox};
-use crate::mailbox::{Bound, Class, EventId, Outcome, Refusal};
-use crate::store::{Caps, CreateError, OfferError, StoreTotals};
+use super::ground::{bodies, new_mailbox, s};
+use crate::mailbox::{Bound, Class, EventId, Outcome, Refusal, Subscription};
+use crate::store::{Caps, CreateError, NewMailbox, OfferError, Shares, StoreTotals};
 
 pub(crate) async fn mailboxes_are_bounded(ground: Ground) {
     let ground = ground.with_caps(Caps { mailboxes: 2, bytes: 100 });
@@ -13,6 +13,35 @@ pub(crate) async fn mailboxes_are_bounded(ground: Ground) {
     assert_eq!(ground.store.totals().mailboxes, 2);
     ground.store.end(first, &ground.limits, ground.now).await.unwrap();
     assert!(ground.store.create(third).await.is_ok());
+}
+
+pub(crate) async fn a_principal_and_an_address_have_a_share_of_mailboxes(ground: Ground) {
+    let of = |n: u64, principal: &str, address: &str| NewMailbox {
+        subscription: Subscription {
+            principal: Some(principal.into()),
+            subscriber: Some(address.parse().unwrap()),
+            ..Subscription::default()
+        },
+        shares: Shares { principal: 2, address: 3 },
+        ..new_mailbox(n, ground.now + s(10))
+    };
+    let create = async |new| ground.store.create(new).await;
+    let first = create(of(1, "http://im.example/kari", "2001:db8::1")).await.unwrap();
+    create(of(2, "http://IM.example:80/kari/", "2001:db8::2")).await.unwrap();
+    let of_kari = Err(CreateError::TooManyOfPrincipal);
+    assert_eq!(create(of(3, "http://im.example/Kari", "10.0.0.1")).await, of_kari);
+    let alan = "http://im.example/alan";
+    create(of(4, alan, "2001:db8::ffff:1")).await.unwrap();
+    let of_address = Err(CreateError::TooManyOfAddress);
+    assert_eq!(create(of(5, alan, "2001:db8::3")).await, of_address);
+    create(of(6, alan, "2001:db8:0:1::3")).await.unwrap();
+    // What ends gives its place back, both ways; what was refused took none.
+    ground.store.end(first, &ground.limits, ground.now).await.unwrap();
+    create(of(7, "http://im.example/kari", "2001:db8::4")).await.unwrap();
+    assert_eq!(create(of(8, "http://im.example/other", "2001:db8::4")).await, of_address);
+    let expired = ground.store.expire(&ground.limits, ground.now + s(10)).await;
+    assert_eq!(expired.ended, 4);
+    create(of(9, "http://im.example/kari", "2001:db8::4")).await.unwrap();
 }
 
 pub(crate) async fn bytes_are_bounded(ground: Ground) {

@@ -10,7 +10,7 @@ use crate::mailbox::{
     Batch, BatchLimits, CallbackToken, Class, EventId, Limits, Lost, MailboxId, Message, Offered, Outcome,
     PollKey, Subscription, Timestamp,
 };
-use crate::store::{Bell, Caps, Lookup, MailboxStore, NewMailbox, OfferError, Taken, Turn};
+use crate::store::{Bell, Caps, Lookup, MailboxStore, NewMailbox, OfferError, Shares, Taken, Turn};
 
 /// Makes an empty store.
 pub(crate) type Make = Arc<dyn Fn(Caps) -> Arc<dyn MailboxStore> + Send + Sync>;
@@ -47,6 +47,7 @@ pub(crate) fn new_mailbox(n: u64, lease_ends: Timestamp) -> NewMailbox {
         },
         created: Timestamp::from_millis(1_000_000_000),
         lease_ends,
+        shares: Shares { principal: 3, address: 3 },
     }
 }
 

@@ -1,11 +1,13 @@
 //! Finding mailboxes by what the wire shows of them.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::slot::Slot;
-use crate::mailbox::{CallbackToken, MailboxId, PollKey};
-use crate::store::{Found, Gone, Lookup, principal_key};
+use crate::mailbox::{CallbackToken, MailboxId, PollKey, Subscription};
+use crate::store::{CreateError, Found, Gone, Lookup, Shares, network_of, principal_key};
 
 /// For keys that the gateway draws itself: nobody can choose them so that they collide.
 ///
@@ -22,6 +24,8 @@ pub(super) struct Index<C> {
     poll_keys: HashMap<PollKey, Arc<Slot<C>>, FastHash>,
     subscription_ids: HashMap<Box<str>, Vec<MailboxId>>,
     principals: HashMap<Box<str>, Vec<MailboxId>>,
+    /// How many each address has that subscribed.
+    subscribers: HashMap<IpAddr, u64>,
 }
 
 impl<C> Default for Index<C> {
@@ -32,6 +36,7 @@ impl<C> Default for Index<C> {
             poll_keys: HashMap::default(),
             subscription_ids: HashMap::new(),
             principals: HashMap::new(),
+            subscribers: HashMap::new(),
         }
     }
 }
@@ -57,6 +62,7 @@ impl<C: Clone> Index<C> {
             && self.poll_keys.is_empty()
             && self.subscription_ids.is_empty()
             && self.principals.is_empty()
+            && self.subscribers.is_empty()
     }
 
     pub(super) fn insert(&mut self, slot: Arc<Slot<C>>) {
@@ -66,7 +72,23 @@ impl<C: Clone> Index<C> {
         if let Some(principal) = &slot.subscription.principal {
             self.principals.entry(principal_key(principal).into()).or_default().push(slot.id);
         }
+        if let Some(subscriber) = slot.subscription.subscriber {
+            *self.subscribers.entry(network_of(subscriber)).or_default() += 1;
+        }
         self.slots.insert(slot.id, slot);
+    }
+
+    /// Whether whoever subscribes so may have one more mailbox.
+    pub(super) fn has_a_share_left(&self, new: &Subscription, shares: Shares) -> Result<(), CreateError> {
+        let principal = new.principal.as_deref().and_then(|url| self.principals.get(&*principal_key(url)));
+        if principal.is_some_and(|mailboxes| mailboxes.len() as u64 >= shares.principal) {
+            return Err(CreateError::TooManyOfPrincipal);
+        }
+        let address = new.subscriber.and_then(|subscriber| self.subscribers.get(&network_of(subscriber)));
+        if address.is_some_and(|mailboxes| *mailboxes >= shares.address) {
+            return Err(CreateError::TooManyOfAddress);
+        }
+        Ok(())
     }
 
     /// Lets the mailbox be found by the upstream's id for its subscription, and by no older one.
@@ -106,6 +128,14 @@ impl<C: Clone> Index<C> {
         if let Some(principal) = &slot.subscription.principal {
             remove_from(&mut self.principals, &principal_key(principal), slot.id);
         }
+        if let Some(subscriber) = slot.subscription.subscriber
+            && let Entry::Occupied(mut mailboxes) = self.subscribers.entry(network_of(subscriber))
+        {
+            *mailboxes.get_mut() -= 1;
+            if *mailboxes.get() == 0 {
+                mailboxes.remove();
+            }
+        }
     }
 
     pub(super) fn remove(&mut self, mailbox: MailboxId) {
@@ -113,7 +143,11 @@ impl<C: Clone> Index<C> {
     }
 
     pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
-        let found = |slot: &Arc<Slot<C>>| Found { id: slot.id, subscription: slot.subscription.clone() };
+        let found = |slot: &Arc<Slot<C>>| Found {
+            id: slot.id,
+            subscription: slot.subscription.clone(),
+            pace: slot.pace(),
+        };
         let all = |mailboxes: Option<&Vec<MailboxId>>| -> Vec<Found> {
             mailboxes.into_iter().flatten().filter_map(|id| self.slots.get(id)).map(found).collect()
         };

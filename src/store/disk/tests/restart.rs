@@ -7,8 +7,8 @@ use super::simulated::Disk;
 use super::*;
 use crate::clock::{Boot, Reading};
 use crate::mailbox::{Bound, Class, ConnectionSettings, DeliveryMode, DropReason, Overflow, Subscription};
-use crate::store::MailboxState;
 use crate::store::contract::{message, new_mailbox};
+use crate::store::{CreateError, MailboxState, Shares};
 
 const CAPS: Caps = Caps { mailboxes: 100, bytes: 1 << 30 };
 
@@ -312,6 +312,25 @@ async fn a_poll_key_that_was_replaced_does_not_come_back() {
     machine.restart().await;
     assert!(machine.store().find(Lookup::PollKey(old)).await.is_empty());
     assert_eq!(machine.store().find(Lookup::PollKey(new)).await[0].id, mailbox);
+}
+
+#[tokio::test]
+async fn the_shares_of_mailboxes_are_known_again() {
+    let mut machine = Machine::start();
+    let of = |n| {
+        let new = new_mailbox(n, after(5000));
+        let subscriber = Some("10.1.2.3".parse().unwrap());
+        let subscription = Subscription { subscriber, ..new.subscription };
+        NewMailbox { subscription, shares: Shares { principal: 1, address: 2 }, ..new }
+    };
+    let first = machine.store().create(of(1)).await.unwrap();
+    machine.store().create(of(2)).await.unwrap();
+    machine.restart().await;
+    assert_eq!(machine.store().create(of(1)).await, Err(CreateError::TooManyOfPrincipal));
+    assert_eq!(machine.store().create(of(3)).await, Err(CreateError::TooManyOfAddress));
+    machine.store().end(first, &machine.limits, machine.now()).await.unwrap();
+    machine.restart().await;
+    machine.store().create(of(3)).await.unwrap();
 }
 
 #[tokio::test]
