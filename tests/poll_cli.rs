@@ -173,7 +173,7 @@ async fn a_gateway_that_is_not_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_usage() {
     for (url, arguments, says) in [
-        ("https://h/a", &[][..], "TLS is not supported yet"),
+        ("ftp://h/a", &[][..], "only http and https"),
         ("http://h/", &[], "no path"),
         ("nonsense", &[], "not a URL"),
         ("http://u:p@h/a", &[], "--user"),

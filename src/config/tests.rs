@@ -533,7 +533,7 @@ callback = 8081
 admn = "127.0.0.1:9180"
 
 [upstream]
-address = "http://127.0.0.1"
+address = "http://127.0.0.1/path"
 server_names = [
   "im.example.com",
   "im.example.com:80",
@@ -578,7 +578,7 @@ mode = "digest"
     p.toml:3: listen.public: must be a list: ["0.0.0.0:80"], not "0.0.0.0:80"
     p.toml:4: listen.callback: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not 8081
     p.toml:5: listen.admn: is not a key of [listen]; did you mean admin?
-    p.toml:8: upstream.address: must be HOST:PORT, such as "127.0.0.1:8000" or "im.example.com:80", with a port from 1 to 65535 and neither scheme nor path, not "http://127.0.0.1"
+    p.toml:8: upstream.address: must be HOST:PORT, such as "127.0.0.1:8000" or "im.example.com:80", with a port from 1 to 65535 and no path, or "https://im.example.com" for TLS, not "http://127.0.0.1/path"
     p.toml:11: upstream.server_names[1]: must be a host name or an IP address, such as "im.example.com", without scheme or port, not "im.example.com:80"
     p.toml:12: upstream.server_names[2]: must be a host name or an IP address, such as "im.example.com", without scheme or port, not 7
     p.toml:14: upstream.read_timeout: must be a number of seconds, or a string such as "5s" or "500ms", longer than 0 and at most 86400 seconds, not 0
@@ -651,7 +651,7 @@ fn flags_are_checked_like_the_rest() {
     };
     insta::assert_snapshot!(resolved("", &[], &flags).unwrap_err(), @r#"
     command line: listen.public[1]: must be IP:PORT, such as "0.0.0.0:80" or "[::1]:80", not "80"
-    command line: upstream.address: must be HOST:PORT, such as "127.0.0.1:8000" or "im.example.com:80", with a port from 1 to 65535 and neither scheme nor path, not "exchange"
+    command line: upstream.address: must be HOST:PORT, such as "127.0.0.1:8000" or "im.example.com:80", with a port from 1 to 65535 and no path, or "https://im.example.com" for TLS, not "exchange"
     command line: listen.callback: each listener needs an address of its own, but listen.callback is 127.0.0.1:9180 and listen.admin is 127.0.0.1:9180
     "#);
 }
@@ -975,8 +975,11 @@ fn tls_is_whole_or_not_there() {
     let lone = "[listen.tls]\npublic = ['127.0.0.1:443']\n";
     assert_eq!(
         wrong(lone),
-        "p.toml:2: listen.tls.public: TLS needs a certificate and its key, but listen.tls.certificate is not set\n\
-         p.toml:2: listen.tls.public: TLS needs a certificate and its key, but listen.tls.key is not set"
+        "p.toml:2: listen.tls.public: TLS needs a certificate and its key, but listen.tls.certificate is not set"
+    );
+    assert_eq!(
+        wrong(&format!("{lone}certificate = 'a'\n")),
+        "p.toml:3: listen.tls.certificate: TLS needs a certificate and its key, but listen.tls.key is not set"
     );
     assert_eq!(
         wrong("[listen.tls]\ncertificate = 'a'\nkey = 'b'\n"),
