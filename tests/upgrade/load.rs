@@ -50,7 +50,7 @@ impl Upstream {
             let limits = || ServeLimits { head: HeadLimits::default(), body: 0, times: Times::CLIENT };
             async move { serve(Connection::new(stream), peer, &*server, limits, CancellationToken::new()).await }
         };
-        tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle));
+        tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle, || ()));
         Self { address, server }
     }
 
