@@ -11,6 +11,7 @@ demo: release
 
 ## Everything that must hold: format, lints, documentation, tests.
 test: setup
+	@sh tests/setup_firewall.sh
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps

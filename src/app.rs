@@ -71,6 +71,8 @@ pub fn start_from(
     if let Some(host) = config.callback.url.strip_suffix(":0") {
         config.callback.url = format!("{host}:{}", listeners.callback_address()?.port());
     }
+    // Which of them are new since the last start: those were written later than what users set before.
+    store.clients().see_policies(|| config::policies(&config).map(|(_, policy)| policy).collect());
     let access = Access::open(&config.auth)?;
     let stop = CancellationToken::new();
     let config = LiveConfig::new(ArcSwap::from_pointee(config));

@@ -1,6 +1,6 @@
 //! Callbacks in, deliveries out: what clients that cannot be reached cost those that can.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use pollgate::http1::{
 };
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{interval, sleep};
+use tokio::time::{MissedTickBehavior, interval_at, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,14 +19,16 @@ use super::client::PATIENCE;
 use super::process::Gateway;
 use super::upstream::Upstream;
 
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 /// Of each kind: those that can be reached, and those that cannot.
 const CLIENTS: usize = 1_000;
 /// To those that can be reached, in a round; as many go to the others.
-const MESSAGES: usize = 4_000;
-const PUBLISHERS: usize = 8;
+const MESSAGES: usize = 2_000;
+const PUBLISHERS: u32 = 8;
 /// Between two messages of a publisher: a load that the gateway bears without queues.
 const PACE: Duration = Duration::from_millis(20);
+/// How many times as long it may take beside clients that cannot be reached.
+const MOST: f64 = 2.0;
 
 const SETTINGS: &[(&str, &str)] =
     &[("POLLGATE_DELIVERY_MODE", "default"), ("POLLGATE_DELIVERY_ALLOW", "127.0.0.0/8")];
@@ -63,15 +65,16 @@ pub async fn run() -> ExitCode {
         (figures[(figures.len() - 1) / 2] + figures[figures.len() / 2]) / 2.0
     };
     let (alone, beside) = (median(&mut alone), median(&mut beside));
-    println!("  median p99 alone {alone:.2} ms, beside {beside:.2} ms: ratio {:.2}", beside / alone);
-    ExitCode::SUCCESS
+    let ratio = beside / alone;
+    println!("  median p99 alone {alone:.2} ms, beside {beside:.2} ms: ratio {ratio:.2}; at most {MOST}");
+    if ratio <= MOST { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// The 99th percentile of the delays, in milliseconds.
 async fn round(with_unreachable: bool) -> f64 {
     let start = Instant::now();
     let listening = Arc::new(Listening { start, delays: Mutex::default() });
-    let reachable = listen(listening.clone());
+    let port = listen(listening.clone());
     let (silent, _backlog) = silent().await;
     let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (upstream, address) = Upstream::start();
@@ -80,7 +83,7 @@ async fn round(with_unreachable: bool) -> f64 {
     let mut callbacks = [Vec::new(), Vec::new()];
     for n in 0..CLIENTS * 2 {
         let address = match n % 4 {
-            0 | 2 => reachable,
+            0 | 2 => SocketAddr::new(own_address(n), port),
             1 => silent,
             _ => refusing,
         };
@@ -115,13 +118,15 @@ async fn round(with_unreachable: bool) -> f64 {
 /// Sends its share of the messages: of each two, one to a client of each kind.
 async fn publish(
     callbacks: Arc<[Vec<(String, String)>; 2]>,
-    publisher: usize,
+    publisher: u32,
     with_unreachable: bool,
     start: Instant,
 ) {
     let mut connection = connect(&callbacks[0][0].0, PATIENCE).await.unwrap();
-    let mut pace = interval(PACE);
-    for n in (publisher..MESSAGES).step_by(PUBLISHERS) {
+    // One after the other, and not all at once: a burst would measure how the machine shares its processors.
+    let mut pace = interval_at((Instant::now() + PACE / PUBLISHERS * publisher).into(), PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for n in (publisher as usize..MESSAGES).step_by(PUBLISHERS as usize) {
         pace.tick().await;
         for kind in callbacks.iter().take(1 + usize::from(with_unreachable)) {
             let (address, path) = &kind[n % CLIENTS];
@@ -133,16 +138,24 @@ async fn publish(
     }
 }
 
-fn listen(service: Arc<Listening>) -> SocketAddr {
-    let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
-    let address = listener.local_addr().unwrap();
+/// A client's own loopback address. Connections that ended hold their pair of address and port for a minute
+/// (TIME_WAIT), and with one address for all clients they would soon be used up.
+fn own_address(client: usize) -> IpAddr {
+    let [high, low] = (client as u16).to_be_bytes();
+    [127, 1, high, low].into()
+}
+
+/// Listens for all clients that can be reached, at a port of their addresses.
+fn listen(service: Arc<Listening>) -> u16 {
+    let listener = accept::bind(([0, 0, 0, 0], 0).into()).unwrap();
+    let port = listener.local_addr().unwrap().port();
     let limits = ServeLimits { head: HeadLimits::default(), body: 1 << 20, times: Times::CLIENT };
     let handle = move |stream, peer| {
         let service = service.clone();
         async move { serve(Connection::new(stream), peer, &*service, || limits, CancellationToken::new()).await }
     };
     tokio::spawn(accept::accept(listener, CancellationToken::new(), TaskTracker::new(), handle, || ()));
-    address
+    port
 }
 
 /// A port that answers nothing: whoever listens there takes no connection, and its backlog is full.

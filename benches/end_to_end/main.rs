@@ -12,6 +12,7 @@
 //! - `deliver`: the time from a callback to its delivery, alone and beside as many clients that cannot be
 //!   reached.
 //! - `reload`: the time of a proxied request while the configuration is read again.
+//! - `slow-http`: a healthy client, in quiet and while slowhttptest attacks; `benches/slow_http.sh` runs it.
 //! - `long-poll`: one poll, held for ten minutes.
 //!
 //! CPU time and memory are those of the server's processes alone, as the kernel counts them. The load is
@@ -33,6 +34,7 @@ mod process;
 mod proxy;
 mod reload;
 mod servers;
+mod slow_http;
 mod spread;
 mod upstream;
 
@@ -71,6 +73,7 @@ async fn run(words: &[&str]) -> ExitCode {
         ["listeners"] => return listeners::run().await,
         ["deliver"] => return deliver::run().await,
         ["reload"] => return reload::run().await,
+        ["slow-http"] => return slow_http::run().await,
         ["long-poll"] => return long_poll::run().await,
         _ => {}
     }

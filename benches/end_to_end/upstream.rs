@@ -13,17 +13,23 @@ use tokio_util::task::TaskTracker;
 
 use super::client::PATIENCE;
 
+/// The path of something that takes a while to read.
+pub const LARGE: &str = "/large";
+
 #[derive(Default)]
 pub struct Upstream {
     subscriptions: AtomicU64,
     /// By node.
     callbacks: Mutex<HashMap<String, String>>,
+    /// What is at [`LARGE`].
+    large: String,
 }
 
 impl Service for Upstream {
     async fn call(&self, request: Request) -> Response {
-        if request.head.method == "GET" {
-            return Response::text(200, "hello");
+        if matches!(&*request.head.method, "GET" | "HEAD" | "POST") {
+            let large = request.head.path() == LARGE;
+            return Response::text(200, if large { &*self.large } else { "hello" });
         }
         let id = self.subscriptions.fetch_add(1, Relaxed);
         if let Some(callback) = request.head.fields.text("call-back") {
@@ -39,7 +45,7 @@ impl Service for Upstream {
 
 impl Upstream {
     pub fn start() -> (Arc<Self>, SocketAddr) {
-        let upstream = Arc::new(Self::default());
+        let upstream = Arc::new(Self { large: "x".repeat(256 * 1024), ..Self::default() });
         let listener = accept::bind(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let service = upstream.clone();

@@ -61,7 +61,7 @@ impl Service for Admin {
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
             "/-/reload" => return self.reload(&head.method),
-            path if api::is_inside(path) => return self.api(head).await,
+            path if api::is_inside(path) => return self.api(&request).await,
             _ => {
                 return Response::text(
                     404,

@@ -29,6 +29,16 @@ pub(super) enum Problem {
     MethodNotAllowed(&'static [&'static str]),
     /// The mailbox has ended: its messages can be looked at, and nothing else.
     MailboxEnded,
+    /// The principal has no setting of its own.
+    NoSuchClient,
+    /// What was sent is not in JSON.
+    NotJson,
+    /// What was sent has more than so many bytes.
+    TooLarge(usize),
+    /// What was sent cannot be set, and why.
+    BadContent(String),
+    /// As many principals have settings as may.
+    TooManyClients,
     /// The configuration is not valid: everything that is wrong with it.
     InvalidConfiguration(Vec<String>),
     /// The store cannot keep anything at this moment.
@@ -82,6 +92,11 @@ impl Problem {
             Problem::NoSuchMailbox => (404, "NoSuchMailbox", "There is no such mailbox"),
             Problem::MethodNotAllowed(_) => (405, "MethodNotAllowed", "The method is not allowed here"),
             Problem::MailboxEnded => (409, "MailboxEnded", "The mailbox has ended"),
+            Problem::NoSuchClient => (404, "NoSuchClient", "There is no such setting"),
+            Problem::TooLarge(_) => (413, "TooLarge", "What was sent is too large"),
+            Problem::NotJson => (415, "NotJson", "What was sent is not JSON"),
+            Problem::BadContent(_) => (422, "BadContent", "What was sent cannot be set"),
+            Problem::TooManyClients => (507, "TooManyClients", "Too many clients have settings"),
             Problem::InvalidConfiguration(_) => {
                 (422, "InvalidConfiguration", "The configuration is not valid, and the running one stays")
             }
@@ -108,6 +123,15 @@ impl Problem {
                 "nobody polls it any more; what was dropped in it can be looked at until its time is over"
                     .to_owned()
             }
+            Problem::NoSuchClient => {
+                "this principal has set nothing; the client policies say how it is told".to_owned()
+            }
+            Problem::NotJson => "send it with Content-Type: application/json".to_owned(),
+            Problem::TooLarge(most) => format!("it may have at most {most} bytes"),
+            Problem::BadContent(detail) => detail.clone(),
+            Problem::TooManyClients => {
+                "as many principals as store.max_clients says have settings of their own".to_owned()
+            }
             Problem::InvalidConfiguration(problems) => problems.join("\n"),
             Problem::StoreUnavailable => "it can keep nothing at this moment; try again later".to_owned(),
         }
@@ -132,6 +156,11 @@ mod tests {
             Problem::NoSuchMailbox,
             Problem::MethodNotAllowed(&["GET"]),
             Problem::MailboxEnded,
+            Problem::NoSuchClient,
+            Problem::NotJson,
+            Problem::TooLarge(1),
+            Problem::BadContent(String::new()),
+            Problem::TooManyClients,
             Problem::InvalidConfiguration(Vec::new()),
             Problem::StoreUnavailable,
         ];

@@ -35,6 +35,9 @@ const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 /// The longest wait that a gateway may ask for (`Retry-After`).
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
+/// How far apart polls are that are not held, if the gateway says nothing of it.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Polls one mailbox. Dropping a future of it at any point loses nothing.
 #[derive(Debug)]
 pub struct Poller {
@@ -47,6 +50,8 @@ pub struct Poller {
     /// The challenge that is being answered, and how often its nonce was used.
     challenge: Option<(Challenge, u32)>,
     backoff: Backoff,
+    /// How far apart the gateway wants polls that are not held, as its last answer said.
+    interval: Option<Duration>,
 }
 
 /// A failure that may be over when it is tried again.
@@ -103,6 +108,7 @@ impl Poller {
             unacknowledged: false,
             challenge: None,
             backoff: Backoff::default(),
+            interval: None,
         }
     }
 
@@ -141,6 +147,13 @@ impl Poller {
     /// Whether something came that was not acknowledged yet: the next poll does it.
     pub fn has_unacknowledged(&self) -> bool {
         self.unacknowledged
+    }
+
+    /// How long to wait before a next poll that is not held: nothing if there is something to acknowledge or
+    /// to fetch, else what the gateway asked for (`Poll-Interval`).
+    pub fn interval(&self, last: &News) -> Duration {
+        let busy = self.unacknowledged || last.pending > 0;
+        if busy { Duration::ZERO } else { self.interval.unwrap_or(SHORTEST_INTERVAL) }
     }
 
     async fn poll_once(&mut self, wait: Duration) -> Result<News, Failure> {
@@ -228,6 +241,10 @@ impl Poller {
             text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect()
         };
         let status = answer.head.status;
+        if matches!(status, 200 | 204) {
+            let asked = Some(Duration::from_secs(number("poll-interval"))).filter(|asked| !asked.is_zero());
+            self.interval = asked.map(|asked| asked.min(LONGEST_RETRY_AFTER));
+        }
         match status {
             200 => {
                 let mut news: News = serde_json::from_slice(&answer.body)

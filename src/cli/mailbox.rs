@@ -1,28 +1,21 @@
 //! `pollgate mailbox`: what is buffered in a running gateway, what was dropped, and what to do about it.
 //!
 //! All of it is asked of the gateway's admin API, and `--json` prints what that says. In reading order:
-//! - [`ask`]: one question, one answer; and page after page.
 //! - [`list`], [`show`], [`peek`]: looking; [`act`]: changing.
-//! - [`answers`]: the answers as far as people are shown them; [`table`], [`words`]: how.
+//! - [`answers`]: the answers as far as people are shown them.
 
 mod act;
 mod answers;
-mod ask;
 mod list;
 mod peek;
 mod show;
-mod table;
-mod words;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Args, Subcommand};
 
 use super::{Global, block_on};
-use crate::config::{Overrides, Token, reachable};
-use ask::Gateway;
+use crate::cli::ask::Asking;
 
 /// See what a running gateway buffers and dropped, and replay or purge it
 ///
@@ -33,20 +26,6 @@ pub(super) struct MailboxArgs {
     command: Command,
     #[command(flatten)]
     asking: Asking,
-}
-
-/// Whom to ask, and how to say what it said.
-#[derive(Debug, Args)]
-struct Asking {
-    /// Where the gateway's admin listener is [default: listen.admin of the configuration]
-    #[arg(long, global = true, value_name = "ADDRESS:PORT")]
-    admin: Option<String>,
-    /// The file with the operators' token [default: admin.token_file of the configuration]
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    /// Print what the gateway's API says, as JSON
-    #[arg(long, global = true)]
-    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -72,13 +51,8 @@ struct MailboxId {
 }
 
 pub(super) fn run(global: &Global, args: &MailboxArgs) -> anyhow::Result<ExitCode> {
-    let asking = &args.asking;
-    let config = global.load_to_ask(Overrides { admin: asking.admin.clone(), ..Overrides::default() })?;
-    let gateway = Gateway {
-        address: reachable(config.listen.admin).to_string(),
-        token: token(asking, config.admin.token_file)?,
-    };
-    let json = asking.json;
+    let gateway = args.asking.gateway(global)?;
+    let json = args.asking.json;
     block_on(async {
         match &args.command {
             Command::List(args) => list::run(&gateway, args, json).await,
@@ -89,14 +63,4 @@ pub(super) fn run(global: &Global, args: &MailboxArgs) -> anyhow::Result<ExitCod
             Command::RotateKey(MailboxId { id }) => act::rotate_key(&gateway, *id, json).await,
         }
     })
-}
-
-fn token(asking: &Asking, configured: Option<PathBuf>) -> anyhow::Result<Option<Token>> {
-    let (file, from) = match (&asking.token_file, configured) {
-        (Some(file), _) => (file.clone(), "--token-file"),
-        (None, Some(file)) => (file, "admin.token_file"),
-        (None, None) => return Ok(None),
-    };
-    let token = Token::read(&file).with_context(|| format!("{from}: {}", file.display()))?;
-    Ok(Some(token))
 }

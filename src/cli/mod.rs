@@ -1,9 +1,14 @@
 //! The command line: one file per subcommand.
 //!
+//! [`ask`] is how some of them ask a running gateway, page after page; [`table`], [`words`] and [`output`] how
+//! they say what it said.
+//!
 //! Exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Data goes to stdout, everything else
 //! to stderr.
 
+mod ask;
 mod check_config;
+mod client;
 mod completion;
 mod default_config;
 mod demo;
@@ -13,8 +18,10 @@ mod output;
 mod poll;
 mod registry;
 mod serve;
+mod table;
 mod user;
 mod version;
+mod words;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -58,6 +65,7 @@ enum Command {
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
     Mailbox(mailbox::MailboxArgs),
+    Client(client::ClientArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -82,6 +90,7 @@ impl Cli {
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
             Command::Mailbox(args) => mailbox::run(&global, &args),
+            Command::Client(args) => client::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Registry(args) => registry::run(&global, &args),

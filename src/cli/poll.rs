@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::block_on;
 use crate::agent::{Ended, News, Poller, Target};
@@ -29,7 +29,8 @@ pub(super) struct PollArgs {
     /// The mailbox: http://HOST[:PORT]/.pollgate/KEY
     #[arg(value_parser = Target::parse)]
     url: Target,
-    /// How long the poll may be held: seconds, or with a unit such as 5m; the gateway may apply less or more
+    /// How long the poll may be held: seconds, or with a unit such as 5m; the gateway may apply less or more.
+    /// With 0 it is not held, and with --follow the gateway says how long to wait until the next
     #[arg(long, value_name = "TIME", default_value = "300", value_parser = wait)]
     wait: Duration,
     /// Poll again, for ever, also when the gateway is away for a while
@@ -61,6 +62,7 @@ pub(super) fn run(args: PollArgs) -> anyhow::Result<ExitCode> {
         wait: args.wait,
         json: args.json,
         follow: args.follow,
+        pause: Duration::ZERO,
     };
     block_on(session.run())
 }
@@ -83,6 +85,8 @@ struct Session {
     wait: Duration,
     json: bool,
     follow: bool,
+    /// How long to wait before a next poll that is not held.
+    pause: Duration,
 }
 
 impl Session {
@@ -103,7 +107,11 @@ impl Session {
 
     /// Until it is done, or nobody reads what it prints.
     async fn poll(&mut self) -> anyhow::Result<()> {
-        while self.poll_and_print(self.wait).await? && self.follow {}
+        while self.poll_and_print(self.wait).await? && self.follow {
+            if self.wait.is_zero() {
+                sleep(self.pause).await;
+            }
+        }
         if self.follow { Ok(()) } else { self.acknowledge().await }
     }
 
@@ -120,6 +128,7 @@ impl Session {
         });
         let news: Result<News, Ended> = news.await;
         let news = news?;
+        self.pause = self.poller.interval(&news);
         if news.dropped > 0 {
             let messages = if news.dropped == 1 { "message was" } else { "messages were" };
             eprintln!("pollgate: {} {messages} dropped before you polled", news.dropped);

@@ -36,6 +36,19 @@ pub(super) fn timeout(value: &Value) -> Reading<Duration> {
     })
 }
 
+/// How far apart polls should be: zero, or up to the shortest polling period, for who keeps to a period must
+/// not be told to wait.
+pub(super) fn poll_interval(value: &Value) -> Reading<Duration> {
+    let shortest = Duration::from_secs(u64::from(*PollingPeriod::MINUTES.start()) * 60);
+    duration(value).filter(|time| *time <= shortest).ok_or_else(|| {
+        format!(
+            "must be a number of seconds, or a string such as \"1s\" or \"500ms\", of at most {} seconds, \
+             or 0 for none, not {value}",
+            shortest.as_secs()
+        )
+    })
+}
+
 /// A polling period: whole minutes, within the white paper's bounds.
 pub(super) fn polling_period(value: &Value) -> Reading<PollingPeriod> {
     duration(value)
@@ -98,6 +111,20 @@ mod tests {
         ] {
             let period = polling_period(&value).ok();
             assert_eq!(period.map(PollingPeriod::minutes), minutes, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn poll_intervals() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        for (value, millis) in [
+            (Value::Integer(0), Some(0)),
+            (text("500ms"), Some(500)),
+            (Value::Integer(60), Some(60_000)),
+            (text("61s"), None),
+            (text("often"), None),
+        ] {
+            assert_eq!(poll_interval(&value).ok(), millis.map(Duration::from_millis), "{value:?}");
         }
     }
 

@@ -48,7 +48,7 @@ pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
 pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
 pub use overrides::Overrides;
-pub use policy::{Client, ClientPolicy, Pattern, choose, warnings};
+pub use policy::{Client, ClientPolicy, Pattern, choose, policies, policy_of, warnings};
 pub use problem::{LoadError, Problem, Source};
 pub use reload::{Changes, Origin, ReloadError, adopt};
 pub use settings::{

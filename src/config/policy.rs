@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use wildmatch::WildMatch;
 
 use super::Config;
-use crate::mailbox::{ConnectionSettings, DeliveryMode, PollingPeriod, Ports};
+use crate::mailbox::{ConnectionSettings, DeliveryMode, OwnSettings, PollingPeriod, Ports};
 
 /// `[[client_policy]]`: how the clients are served that match every condition it has. One without
 /// conditions matches all.
@@ -85,18 +85,61 @@ impl ClientPolicy {
     pub(super) fn mode_and_ports(&self, config: &Config) -> (DeliveryMode, Option<Ports>) {
         (self.mode.unwrap_or(config.delivery.mode), self.ports.or(config.delivery.ports))
     }
+
+    fn own_settings(&self, config: &Config) -> OwnSettings {
+        let (mode, ports) = self.mode_and_ports(config);
+        let polling_period = self.polling_period.unwrap_or(config.delivery.polling_period);
+        OwnSettings { mode, polling_period, ports }
+    }
+
+    /// All that it says, conditions and what it leaves open from `[delivery]`. The text is kept to know a policy
+    /// again: with another form of it, every policy would count as written anew.
+    fn text(&self, config: &Config) -> String {
+        let pattern = |pattern: &Option<Pattern>| pattern.as_ref().map(|pattern| pattern.0.pattern());
+        let source: Vec<String> = self.source.iter().map(IpNet::to_string).collect();
+        let OwnSettings { mode, polling_period, ports } = self.own_settings(config);
+        format!(
+            "{} {:?} {:?} {} {} {}",
+            source.join(","),
+            pattern(&self.principal),
+            pattern(&self.user_agent),
+            mode.as_str(),
+            polling_period.minutes(),
+            ports.map(|ports| ports.to_string()).unwrap_or_default(),
+        )
+    }
+}
+
+/// What applies where no policy matches.
+static OPEN: ClientPolicy = ClientPolicy {
+    principal: None,
+    source: Vec::new(),
+    user_agent: None,
+    mode: None,
+    polling_period: None,
+    ports: None,
+};
+
+fn applying<'a>(config: &'a Config, client: &Client<'_>) -> &'a ClientPolicy {
+    config.client_policy.iter().find(|policy| policy.matches(client)).unwrap_or(&OPEN)
 }
 
 /// How a client is served that has no setting of its own (white paper, *Client Registry Settings*).
 pub fn choose(config: &Config, client: &Client<'_>) -> ConnectionSettings {
-    let open = ClientPolicy::default();
-    let policy = config.client_policy.iter().find(|policy| policy.matches(client)).unwrap_or(&open);
-    let (mode, ports) = policy.mode_and_ports(config);
-    ConnectionSettings {
-        mode,
-        polling_period: policy.polling_period.unwrap_or(config.delivery.polling_period),
-        ports: ports.and_then(Ports::range),
-    }
+    applying(config, client).own_settings(config).settings()
+}
+
+/// The text of the policy by which [`choose`] chooses.
+pub fn policy_of(config: &Config, client: &Client<'_>) -> String {
+    applying(config, client).text(config)
+}
+
+/// Every policy that may be chosen by, with its key in the file and its text; `[delivery]` comes last, as the
+/// one that has no conditions. Two of the same text are the same policy.
+pub fn policies(config: &Config) -> impl Iterator<Item = (String, String)> {
+    let some = config.client_policy.iter().enumerate();
+    let some = some.map(|(index, policy)| (format!("client_policy[{index}]"), policy.text(config)));
+    some.chain(std::iter::once(("delivery".to_owned(), OPEN.text(config))))
 }
 
 /// What is valid and yet not as it was probably meant, a sentence each, with the key before it.
@@ -178,6 +221,32 @@ mod tests {
             ["client_policy[2].ports: begins below 1025, the first permissible port: \
               random port selection takes the place of 80-90"]
         );
+    }
+
+    #[test]
+    fn a_policy_is_known_again_until_its_content_changes() {
+        let texts = |text: &str| policies(&config(text)).map(|(_, text)| text).collect::<Vec<_>>();
+        assert_eq!(texts(""), [" None None polling 10 "]);
+        let file = "[[client_policy]]\nprincipal = '*/kari'\nuser_agent = 'x\"y'\nsource = ['10.1.0.0/16', '::1']\n\
+                    ports = '1050'\n[[client_policy]]\nsource = ['11.0.0.0/8']\nmode = 'default'\n";
+        assert_eq!(
+            texts(file),
+            [
+                "10.1.0.0/16,::1/128 Some(\"*/kari\") Some(\"*x\\\"y*\") polling 10 1050",
+                "11.0.0.0/8 None None default 10 ",
+                " None None polling 10 ",
+            ],
+            "these stand in files of older versions"
+        );
+        // What is left open changes with [delivery], and what is set does not.
+        let changed = texts(&format!("[delivery]\nmode = 'default'\n{file}"));
+        let same: Vec<bool> = texts(file).iter().zip(&changed).map(|(a, b)| a == b).collect();
+        assert_eq!(same, [false, true, false]);
+        let config = config(file);
+        for (source, name) in [("10.1.2.3", "delivery"), ("11.1.2.3", "client_policy[1]")] {
+            let text = policy_of(&config, &client(KARI, source, ""));
+            assert_eq!(policies(&config).find(|(_, other)| *other == text).unwrap().0, name);
+        }
     }
 
     #[test]

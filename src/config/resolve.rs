@@ -9,7 +9,9 @@ use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
-use super::duration::{LONGEST_HOLD, LONGEST_LIFE_TIME, polling_period, timeout, whole_seconds};
+use super::duration::{
+    LONGEST_HOLD, LONGEST_LIFE_TIME, poll_interval, polling_period, timeout, whole_seconds,
+};
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
@@ -157,6 +159,7 @@ fn polling(section: &mut Section<'_, '_>) -> Polling {
         // A held poll takes a descriptor; no machine has more of them.
         max_held_polls: section
             .read("max_held_polls", preset.max_held_polls, |value| count(value, 1..=1_000_000_000)),
+        min_poll_interval: section.read("min_poll_interval", preset.min_poll_interval, poll_interval),
     }
 }
 
@@ -238,6 +241,7 @@ fn store(section: &mut Section<'_, '_>) -> Store {
         kind: section.read("kind", preset.kind, kind),
         path: section.read("path", preset.path, directory),
         max_mailboxes: section.read("max_mailboxes", preset.max_mailboxes, mailboxes),
+        max_clients: section.read("max_clients", preset.max_clients, |value| count(value, 1..=1_000_000_000)),
         max_buffered_bytes: section.read("max_buffered_bytes", preset.max_buffered_bytes, size),
         cache_bytes: section.read("cache_bytes", preset.cache_bytes, size_or_none),
         min_free_bytes: section.read("min_free_bytes", preset.min_free_bytes, size_or_none),

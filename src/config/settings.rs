@@ -181,6 +181,9 @@ pub struct Polling {
     pub batch: BatchLimits,
     /// How many polls are held at once; one more is asked to come again later.
     pub max_held_polls: u64,
+    /// How far apart polls of one mailbox should be that end with nothing before their time is over; zero: as
+    /// near as they come.
+    pub min_poll_interval: Duration,
 }
 
 impl Default for Polling {
@@ -193,6 +196,7 @@ impl Default for Polling {
             limits: Limits::default(),
             batch: BatchLimits { messages: 100, bytes: 1024 * 1024 },
             max_held_polls: 50_000,
+            min_poll_interval: seconds(1),
         }
     }
 }
@@ -267,6 +271,8 @@ pub struct Store {
     pub path: PathBuf,
     /// How many mailboxes there may be at a time; at least one.
     pub max_mailboxes: u64,
+    /// How many principals may have connection settings of their own; at least one.
+    pub max_clients: u64,
     /// How many bytes all mailboxes together may hold; at least one.
     pub max_buffered_bytes: u64,
     /// How many bytes of recent messages the disk store keeps in memory too.
@@ -281,6 +287,7 @@ impl Default for Store {
             kind: StoreKind::Disk,
             path: PathBuf::from("/var/lib/pollgate"),
             max_mailboxes: 100_000,
+            max_clients: 100_000,
             max_buffered_bytes: 1024 * 1024 * 1024,
             cache_bytes: 64 * 1024 * 1024,
             min_free_bytes: 64 * 1024 * 1024,

@@ -113,6 +113,7 @@ fn nothing_set_is_the_documented_defaults() {
                 bytes: 1048576,
             },
             max_held_polls: 50000,
+            min_poll_interval: 1s,
         },
         limits: EdgeLimits {
             header_bytes: 32768,
@@ -136,6 +137,7 @@ fn nothing_set_is_the_documented_defaults() {
             kind: Disk,
             path: "/var/lib/pollgate",
             max_mailboxes: 100000,
+            max_clients: 100000,
             max_buffered_bytes: 1073741824,
             cache_bytes: 67108864,
             min_free_bytes: 67108864,
@@ -248,6 +250,7 @@ fn every_key_can_be_set() {
         poll_batch_messages = 1
         poll_batch_bytes = 2
         max_held_polls = 4
+        min_poll_interval = "250ms"
         [polling.poll_msg_life_time]
         default = 0
         minimum = 0
@@ -273,6 +276,7 @@ fn every_key_can_be_set() {
         kind = "memory"
         path = "state"
         max_mailboxes = 3
+        max_clients = 5
         max_buffered_bytes = "64KiB"
         cache_bytes = 0
         min_free_bytes = "1GiB"
@@ -366,6 +370,7 @@ fn every_key_can_be_set() {
                 bytes: 2,
             },
             max_held_polls: 4,
+            min_poll_interval: 250ms,
         },
         limits: EdgeLimits {
             header_bytes: 1024,
@@ -391,6 +396,7 @@ fn every_key_can_be_set() {
             kind: Memory,
             path: "state",
             max_mailboxes: 3,
+            max_clients: 5,
             max_buffered_bytes: 65536,
             cache_bytes: 0,
             min_free_bytes: 1073741824,
@@ -555,7 +561,7 @@ mode = "digest"
     p.toml:25: polling.PollMsgLimit: is not a key of [polling]; did you mean poll_msg_limit?
     p.toml:26: polling.poll_msg_kbyte_limit: must be a whole number up to 4294967294, 0 to disable buffering, or "unlimited", not -1
     p.toml:27: polling.poll_drop_msg_life_time: must be a number of whole seconds, or a string such as "5m", of at most 31536000 seconds, not 1.5
-    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls
+    p.toml:28: polling."a.b": is not a key of [polling]; there are poll_support, poll_life_time, poll_msg_life_time, poll_msg_limit, poll_msg_kbyte_limit, poll_drop_msg_life_time, overflow, coalesce, poll_batch_messages, poll_batch_bytes, max_held_polls, min_poll_interval
     p.toml:31: store.kind: must be "disk" or "memory", not "redis": no other kind of store exists
     p.toml:32: store.path: must be a directory, such as "/var/lib/pollgate", not ""
     p.toml:33: store.max_mailboxes: must be a whole number from 1 to 1000000000, not 0

@@ -9,6 +9,7 @@
 //! - [`forwarded`]: for whom a request comes that proxies pass on.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
+//! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
@@ -22,6 +23,7 @@ pub mod deliver;
 pub mod descriptors;
 mod doors;
 mod forwarded;
+mod own;
 mod pace;
 pub mod poll;
 pub mod proxy;
@@ -123,6 +125,7 @@ impl Gateway {
             self.access.store(Arc::new(Access::open(&next.auth)?));
         }
         self.config.store(Arc::new(next));
+        self.see_policies();
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::Gateway;
 use super::poll;
 use crate::clock;
-use crate::config::{self, Client, EdgeLimits};
+use crate::config::{Client, EdgeLimits};
 use crate::dialect::rvp::{self, CALL_BACK};
 use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
@@ -65,6 +65,8 @@ pub struct Subscribed {
     lease: Option<Duration>,
     /// The life time of messages that applies, if the client asked for one.
     message_life_time: Option<Duration>,
+    /// How long the client should wait between its polls, if it is one that polls.
+    poll_interval: Option<Duration>,
 }
 
 /// A field to be set in an answer.
@@ -93,7 +95,7 @@ pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> R
             let principal = subscribe.subscription.principal.as_deref();
             let user_agent = head.fields.text("user-agent");
             let signing_in = Client { principal, source: client, user_agent };
-            subscribe.subscription.connection = config::choose(&config, &signing_in);
+            subscribe.subscription.connection = gateway.settings_of(&signing_in);
             let token = CallbackToken::from_random(rand::random());
             let address = format!("{}/{token}", config.callback.url);
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
@@ -115,6 +117,7 @@ async fn open(
     let poll_key = PollKey::from_random(rand::random());
     let host = subscribe.subscription.host.to_string();
     let wish = subscribe.subscription.message_life_time;
+    let poll_interval = subscribe.subscription.poll_interval();
     let created = clock::now();
     let lease_ends = created + UNGRANTED;
     let shares = shares(&gateway.config().limits, replaces.len() as u64);
@@ -133,7 +136,8 @@ async fn open(
     gateway.metrics.mailbox_created();
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
-    Ok(Subscribed { mailbox, poll_key, replaces, host, lease: subscribe.lease, message_life_time })
+    let lease = subscribe.lease;
+    Ok(Subscribed { mailbox, poll_key, replaces, host, lease, message_life_time, poll_interval })
 }
 
 /// How many mailboxes there may be with a new one that replaces others: those go when it is there.
@@ -219,6 +223,9 @@ impl Subscribed {
         let mut fields = vec![("Content-Location", format!("{scheme}{}{}", poll::PATH, self.poll_key))];
         if let Some(applied) = self.message_life_time {
             fields.push(("Poll-Message-Lifetime", applied.as_secs().to_string()));
+        }
+        if let Some(interval) = self.poll_interval {
+            fields.push(("Poll-Interval", interval.as_secs().to_string()));
         }
         fields
     }

@@ -32,7 +32,7 @@ impl Response {
         Self {
             status,
             reason: reason_phrase(status).into(),
-            field_lines: String::with_capacity(192),
+            field_lines: String::with_capacity(256),
             body: Bytes::new(),
         }
     }

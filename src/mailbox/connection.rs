@@ -240,6 +240,34 @@ impl ConnectionSettings {
     }
 }
 
+/// What a user chose, as it was typed. With [`DeliveryMode::FixedPorts`] there are ports, be it ones that come
+/// to random port selection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// PollingFlag.
+    pub mode: DeliveryMode,
+    /// PollingPeriod.
+    pub polling_period: PollingPeriod,
+    /// Ports; `None` is random port selection.
+    pub ports: Option<Ports>,
+}
+
+impl Default for OwnSettings {
+    /// As [`ConnectionSettings`].
+    fn default() -> Self {
+        let ConnectionSettings { mode, polling_period, .. } = ConnectionSettings::default();
+        Self { mode, polling_period, ports: None }
+    }
+}
+
+impl OwnSettings {
+    /// What they come to.
+    pub fn settings(self) -> ConnectionSettings {
+        let Self { mode, polling_period, ports } = self;
+        ConnectionSettings { mode, polling_period, ports: ports.and_then(Ports::range) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

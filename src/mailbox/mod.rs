@@ -12,7 +12,8 @@
 //!   keeps what it decides by ([`Buffered`]); where the message itself is, is its store's business.
 //! - [`Change`]: what an operation changed, for a store that follows it elsewhere.
 //! - [`Subscription`]: whose mailbox it is.
-//! - [`ConnectionSettings`]: how its client wants to be told.
+//! - [`ConnectionSettings`]: how its client wants to be told; [`OwnSettings`]: as its user typed it.
+//! - [`Pace`]: how often a mailbox may be polled in vain.
 //!
 //! Invariants ([`Mailbox::check_invariants`] checks them after each step in tests and debug builds):
 //! - the byte total is the sum of the costs of the buffered messages;
@@ -35,6 +36,7 @@ mod limits;
 mod message;
 #[cfg(test)]
 mod model;
+mod pace;
 mod plan;
 mod queue;
 #[cfg(test)]
@@ -48,13 +50,14 @@ pub use batch::{Batch, BatchLimits, MailboxTotals, Offered, Outcome, TakenMessag
 pub use buffered::{Buffered, Incoming};
 pub use change::Change;
 pub use connection::{
-    ConnectionSettings, DeliveryMode, LowPorts, PollingPeriod, PollingPeriodError, PortRange, Ports,
-    PortsError,
+    ConnectionSettings, DeliveryMode, LowPorts, OwnSettings, PollingPeriod, PollingPeriodError, PortRange,
+    Ports, PortsError,
 };
 pub use dropped::{DropReason, DroppedMessage, Lost};
 pub use id::{CallbackToken, EventId, HandoutId, MailboxId, PollKey};
 pub use limits::{Bound, LifeTimes, LifeTimesError, Limits, Overflow};
 pub use message::{Class, Message, TYPING_LIFE_TIME};
+pub use pace::Pace;
 pub use plan::{Candidate, Plan, Refusal, Superseded, View, plan};
 pub use queue::{Mailbox, Replayed, Snapshot};
 pub use subscription::Subscription;

@@ -65,6 +65,10 @@ impl Model {
         self.answer.as_ref().is_some_and(|a| a.ids.contains(&id))
     }
 
+    fn of(&self, id: EventId) -> &Kept {
+        self.kept.iter().find(|k| k.id == id).expect("it is kept")
+    }
+
     fn is_delivered(&self, id: EventId) -> bool {
         !self.explicit && self.in_flight(id) && self.answer.as_ref().is_some_and(|a| a.written)
     }
@@ -221,6 +225,40 @@ impl Model {
         }
     }
 
+    fn awaits_word(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| !answer.written || self.explicit)
+    }
+
+    fn has_undelivered(&self) -> bool {
+        self.kept.iter().any(|k| !self.is_delivered(k.id))
+    }
+
+    /// The message, whether it was handed out before, how many more wait; and how many were acknowledged.
+    fn take_to_deliver(&mut self) -> (Option<(EventId, bool, u64)>, u64) {
+        let before = self.kept.len();
+        let delivered: Vec<EventId> =
+            self.kept.iter().map(|k| k.id).filter(|id| self.is_delivered(*id)).collect();
+        self.kept.retain(|k| !delivered.contains(&k.id));
+        let acknowledged = (before - self.kept.len()) as u64;
+        self.answer = None;
+        let pending = self.kept.len().saturating_sub(1) as u64;
+        let taken = self.kept.first_mut().map(|k| (k.id, std::mem::replace(&mut k.ever_handed_out, true)));
+        if let Some((id, before)) = taken {
+            self.answers += 1;
+            let handout = HandoutId(self.answers);
+            // The client is told of no loss by it.
+            self.answer = Some(Answer { handout, ids: vec![id], fresh: !before, written: false, losses: 0 });
+        }
+        (taken.map(|(id, before)| (id, before, pending)), acknowledged)
+    }
+
+    fn delivery_over(&mut self, handout: HandoutId, id: EventId, accepted: bool) -> bool {
+        self.answer.take_if(|answer| answer.handout == handout);
+        let before = self.kept.len();
+        self.kept.retain(|k| !accepted || k.id != id);
+        self.kept.len() < before
+    }
+
     fn drop_all(&mut self, reason: DropReason, limits: &Limits, now: Timestamp) -> Lost {
         let mut lost = self.expire(limits, now);
         for kept in std::mem::take(&mut self.kept) {
@@ -273,6 +311,12 @@ enum Operation {
     Settle {
         back: u64,
         outcome: Outcome,
+    },
+    TakeToDeliver,
+    /// A delivery, counted back from the latest.
+    DeliveryOver {
+        back: usize,
+        accepted: bool,
     },
     Hold(bool),
     Pass(Duration),
@@ -332,6 +376,9 @@ fn operation() -> impl Strategy<Value = Operation> {
         4 => prop_oneof![2 => Just(None), 1 => (0..9u64).prop_map(Some)].prop_map(|back| BeginPoll { back }),
         5 => room.prop_map(Take),
         5 => (back, outcome).prop_map(|(back, outcome)| Settle { back, outcome }),
+        4 => Just(TakeToDeliver),
+        4 => (prop_oneof![5 => Just(0), 1 => 1..3usize], any::<bool>())
+            .prop_map(|(back, accepted)| DeliveryOver { back, accepted }),
         1 => any::<bool>().prop_map(Hold),
         3 => (1..20_000u64).prop_map(|ms| Pass(Duration::from_millis(ms))),
         2 => Just(Expire),
@@ -346,6 +393,7 @@ fn agree(mut limits: Limits, operations: Vec<Operation>) {
     let (mut mailbox, mut model) = (Mailbox::restore(Snapshot::default(), [], []), Model::default());
     let mut copy = Follower::default();
     let (mut now, mut newest) = (Timestamp::from_millis(1_000_000), 0);
+    let mut deliveries = Vec::new();
     for operation in operations {
         match operation.clone() {
             Operation::Offer { class, cost, wish } => {
@@ -373,6 +421,21 @@ fn agree(mut limits: Limits, operations: Vec<Operation>) {
                 let handout = HandoutId(model.answers.saturating_sub(back));
                 mailbox.settle(handout, outcome);
                 model.settle(handout, outcome);
+            }
+            Operation::TakeToDeliver => {
+                let (batch, acknowledged) = mailbox.take_to_deliver();
+                let taken = batch.map(|batch| {
+                    let [message] = &batch.messages[..] else { panic!("one at a time") };
+                    assert!(batch.gap == 0 && Arc::ptr_eq(&message.message, &model.of(message.id).message));
+                    deliveries.push((batch.handout, message.id));
+                    (message.id, message.redelivered, batch.pending)
+                });
+                assert_eq!((taken, acknowledged), model.take_to_deliver(), "{operation:?}");
+            }
+            Operation::DeliveryOver { back, accepted } => {
+                let Some((handout, id)) = deliveries.iter().rev().nth(back) else { continue };
+                let left = mailbox.delivery_over(*handout, *id, accepted);
+                assert_eq!(left, model.delivery_over(*handout, *id, accepted), "{operation:?}");
             }
             Operation::Hold(held) => {
                 mailbox.hold(held);
@@ -432,6 +495,8 @@ fn same(mailbox: &Mailbox, model: &Model, limits: &Limits) {
     assert!(mailbox.typing().eq(waiting().filter(|k| k.message.class.is_typing()).map(shown)));
     assert_eq!(mailbox.poll_is_held(), model.polls > 0);
     assert_eq!(mailbox.has_news(), !model.kept.is_empty() || model.losses > model.told);
+    assert_eq!(mailbox.awaits_word(), model.awaits_word());
+    assert_eq!(mailbox.has_undelivered(), model.has_undelivered());
     assert_eq!(mailbox.oldest(), model.kept.iter().map(|k| k.received).min());
     assert_eq!(mailbox.next_deadline(limits), model.next_deadline(limits));
     assert!(

@@ -1,7 +1,7 @@
 //! A mailbox's life, seen from both ends: hundreds of random ones, each told by its seed.
 //!
-//! The upstream offers messages, a client polls, answers are lost, time passes, limits change, the
-//! subscription ends and another begins. A shadow follows every message that was ever accepted, by the
+//! The upstream offers messages, a client polls and is called, answers are lost, time passes, limits change,
+//! the subscription ends and another begins. A shadow follows every message that was ever accepted, by the
 //! number in its body, and holds the mailbox to its promises:
 //! - each message ends in exactly one [`Fate`], and what is delivered was received by the client;
 //! - the client sees ids that grow, but for what is handed out again, which says so;
@@ -11,7 +11,11 @@
 //! The client is honest: it acknowledges only what it received. A response counts as received when the
 //! transport wrote it to the end; received and yet broken for the transport happens too.
 //!
+//! How it is called is in [`deliver`].
+//!
 //! A failure prints the seed and the step. `POLLGATE_SIMULATION_SEED=<seed>` runs that one alone.
+
+mod deliver;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +25,8 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+
+use deliver::Delivery;
 
 use super::testing::{HANDOVER, life_times, s};
 use super::{
@@ -86,6 +92,7 @@ struct World {
     answer: Option<Answer>,
     /// Answers that a newer poll overtook while they were being written.
     overtaken: Vec<HandoutId>,
+    delivery: Option<Delivery>,
     client: Client,
     /// What this mailbox lost, and how much of that the client was told of.
     losses: u64,
@@ -115,9 +122,10 @@ fn everything_happened(seen: &BTreeMap<String, u64>) {
     let fates = ["delivered", "typing gone", "superseded", "delivered by time", "delivered at the end"];
     let polls =
         ["acknowledged", "overtook an answer", "redelivered", "gap told", "gap alone", "gap told again"];
+    let calls = deliver::WHAT_HAPPENS;
     let refusals = [Refusal::Disabled, Refusal::NobodyPolls, Refusal::Full, Refusal::TooLarge];
     let refusals = refusals.map(|refusal| format!("refused {refusal:?}"));
-    let words = fates.into_iter().chain(polls).map(String::from);
+    let words = fates.into_iter().chain(polls).chain(calls).map(String::from);
     for what in words.chain(reasons).chain(refusals) {
         let times = seen.get(&what).copied().unwrap_or(0);
         assert!(times >= SEEDS / 10, "{what}: {times} times is too seldom; of {seen:?}");
@@ -163,6 +171,7 @@ impl World {
             buffered: BTreeMap::new(),
             answer: None,
             overtaken: Vec::new(),
+            delivery: None,
             client: Client::default(),
             losses: 0,
             told: 0,
@@ -174,7 +183,7 @@ impl World {
     }
 
     fn step(&mut self) {
-        match self.random.random_range(0..100) {
+        match self.random.random_range(0..120) {
             0..40 => self.offer(),
             40..55 => self.poll(),
             55..72 => self.end_answer(),
@@ -183,8 +192,10 @@ impl World {
             80..95 => self.pass(),
             95..98 => self.change_limits(),
             98 => self.purge(),
-            _ if self.random.random_ratio(1, 3) => self.end_and_recreate(),
-            _ => self.pass(),
+            99 if self.random.random_ratio(1, 3) => self.end_and_recreate(),
+            99 => self.pass(),
+            100..110 => self.deliver(),
+            _ => self.end_delivery(),
         }
     }
 
@@ -272,18 +283,22 @@ impl World {
         let mut older = self.buffered.values().rev().map(|n| &self.messages[*n]);
         let superseded = older.find(|m| replaces && m.class == *class && !m.handed_out);
         let evicts = self.limits.overflow == Overflow::DropOldest && !class.is_typing();
-        let in_flight =
-            |id: &EventId| self.answer.iter().any(|a| a.messages.iter().any(|(other, _)| other == id));
         let stays: Vec<&Tracked> = self
             .buffered
             .iter()
             .map(|(id, n)| (id, &self.messages[*n]))
-            .filter(|(id, m)| in_flight(id) || !(evicts || m.class.is_typing()))
+            .filter(|(id, m)| self.in_flight(**id) || !(evicts || m.class.is_typing()))
             .map(|(_, m)| m)
             .filter(|m| superseded.is_none_or(|superseded| !std::ptr::eq(*m, superseded)))
             .collect();
         self.limits.messages.allows(stays.len() as u64 + 1)
             && self.limits.bytes.allows(stays.iter().map(|m| m.cost).sum::<u64>() + cost)
+    }
+
+    /// Whether it is in the latest answer, or on its way to a client that is called.
+    fn in_flight(&self, id: EventId) -> bool {
+        let answered = |a: &Answer| a.messages.iter().any(|(other, _)| *other == id);
+        self.answer.as_ref().is_some_and(answered) || self.delivery.as_ref().is_some_and(|d| d.carries(id))
     }
 
     /// What was just accepted is within the limits: no room was ever lent.
@@ -301,6 +316,7 @@ impl World {
             self.saw("overtook an answer");
         }
         let acknowledged = self.mailbox.begin_poll(last_event_id);
+        self.delivery_is_overtaken();
 
         let written = answer.as_ref().filter(|a| a.settled && !self.client.has_sent);
         let expected: Vec<EventId> = match (last_event_id, written) {
@@ -369,6 +385,7 @@ impl World {
         let batch = self.mailbox.take(room);
         assert_eq!(batch.is_some(), news);
         let Some(batch) = batch else { return };
+        self.delivery_is_overtaken();
         self.mailbox.hold(false);
         self.held = false;
         self.look_at(&batch, room);
@@ -503,6 +520,7 @@ impl World {
         self.held = false;
         self.answer = None;
         self.overtaken.clear();
+        self.delivery = None;
         self.client = Client { explicit: self.random.random(), ..Client::default() };
         (self.losses, self.told) = (0, 0);
     }
@@ -520,10 +538,11 @@ impl World {
         for (id, number) in left {
             let tracked = &self.messages[number];
             let answer = self.answer.as_ref().filter(|a| a.messages.contains(&(id, number)));
+            let in_flight = self.in_flight(id);
             let expired = tracked.expires <= self.now;
             let delivered = answer.is_some_and(|a| a.settled) && !self.client.has_sent;
             if tracked.class.is_typing() {
-                assert!(expired || everything.is_some() || answer.is_none(), "{id} was in flight");
+                assert!(expired || everything.is_some() || !in_flight, "{id} was in flight");
                 self.end(id, Fate::TypingGone);
                 self.saw("typing gone");
             } else if delivered && (expired || everything.is_some()) {
@@ -532,7 +551,7 @@ impl World {
             } else {
                 let reason =
                     if expired { DropReason::Expired } else { everything.unwrap_or(DropReason::Overflow) };
-                assert!(reason != DropReason::Overflow || answer.is_none(), "{id} was in flight");
+                assert!(reason != DropReason::Overflow || !in_flight, "{id} was in flight");
                 lost.count(reason);
                 self.losses += 1;
                 self.end(id, Fate::Dropped(reason.name()));
@@ -571,9 +590,10 @@ impl World {
         assert!(self.told <= self.losses);
     }
 
-    /// The client polls until there is nothing more to say: every message has its fate, and every loss
-    /// is told.
+    /// The client is called or polls until there is nothing more to say: every message has its fate, and
+    /// every loss is told.
     fn drain(&mut self) {
+        self.drain_by_calls();
         let room = BatchLimits { messages: 3, bytes: u64::MAX };
         for polls in 0.. {
             assert!(polls < 1000, "it never ends");

@@ -34,6 +34,11 @@ impl Subscription {
         }
     }
 
+    /// How long the client should wait between its polls, as its settings say; none if it is called.
+    pub fn poll_interval(&self) -> Option<Duration> {
+        (self.delivery_mode() == DeliveryMode::Polling).then(|| self.connection.polling_period.duration())
+    }
+
     /// The target of a message that is handed to the client: its own callback address, or, for a client
     /// that gave none, the logical URL of the node it subscribed to.
     pub fn message_target(&self) -> Cow<'_, str> {

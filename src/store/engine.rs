@@ -13,6 +13,7 @@ mod slot;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::{
     Bell, Caps, CreateError, Expired, Found, Gone, Lookup, NewMailbox, OfferError, StoreTotals, Turn,
@@ -370,6 +371,12 @@ impl<J: Journal> Engine<J> {
     pub(super) fn leave(&self, mailbox: MailboxId, turn: Turn) {
         // A mailbox that has ended holds no poll.
         let _ = self.quietly(mailbox, |_, state| state.leave(turn));
+    }
+
+    pub(super) fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp) {
+        if let Ok(slot) = self.slot(mailbox) {
+            slot.polled_in_vain(floor, now);
+        }
     }
 
     pub(super) fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {

@@ -1,12 +1,14 @@
 //! The store that keeps mailboxes while the process lives.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::clients::{Book, InMemory};
 use super::engine::{self, Engine, Journal, Receipt, Step};
 use super::{
-    Bell, Caps, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport,
+    Bell, Caps, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport,
     MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Replay, ReplayError,
     RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
@@ -17,7 +19,7 @@ use crate::mailbox::{
 
 /// Keeps mailboxes while the process lives.
 #[derive(Debug)]
-pub struct MemoryStore(Engine<Nobody>);
+pub struct MemoryStore(Engine<Nobody>, Clients);
 
 /// Follows nothing: the messages are in the engine itself.
 #[derive(Debug)]
@@ -48,7 +50,7 @@ impl MemoryStore {
     /// Ids must grow across restarts too, since clients remember the last one they saw. Nothing else
     /// survives here, so the caller derives `after` from the time.
     pub fn new(caps: Caps, after: EventId) -> Self {
-        Self(Engine::new(Nobody, caps, after, MailboxId(0)))
+        Self(Engine::new(Nobody, caps, after, MailboxId(0)), Clients::new(Book::default(), InMemory))
     }
 }
 
@@ -126,6 +128,10 @@ impl MailboxStore for MemoryStore {
 
     async fn leave(&self, mailbox: MailboxId, turn: Turn) {
         self.0.leave(mailbox, turn);
+    }
+
+    fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp) {
+        self.0.polled_in_vain(mailbox, floor, now);
     }
 
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
@@ -214,6 +220,10 @@ impl MailboxStore for MemoryStore {
 
     async fn purge(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {
         self.0.purge(mailbox, limits, now).map(|(lost, _)| lost)
+    }
+
+    fn clients(&self) -> &Clients {
+        &self.1
     }
 
     fn totals(&self) -> StoreTotals {

@@ -11,6 +11,7 @@
 //! - at most one poll or deliverer has the turn at a mailbox; whoever loses it is woken;
 //! - the cost of [`expire`](MailboxStore::expire) follows what is due, not what is there.
 
+mod clients;
 #[cfg(test)]
 pub(crate) mod contract;
 mod deliver;
@@ -22,15 +23,17 @@ mod status;
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::mailbox::{
     Batch, BatchLimits, CallbackToken, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered,
-    Outcome, PollKey, Subscription, Timestamp,
+    Outcome, Pace, PollKey, Subscription, Timestamp,
 };
 
+pub use clients::{ClientSetting, Clients, WriteError};
 pub use deliver::{Delivery, Due, Patience, Standing};
 pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};
 pub use memory::MemoryStore;
@@ -105,6 +108,8 @@ pub struct Found {
     pub id: MailboxId,
     /// Whose it is.
     pub subscription: Arc<Subscription>,
+    /// How often it was polled in vain lately.
+    pub pace: Pace,
 }
 
 /// Why a mailbox could not be made.
@@ -258,6 +263,10 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// The poll with this turn waits no longer.
     async fn leave(&self, mailbox: MailboxId, turn: Turn);
 
+    /// A poll of the mailbox ended with nothing before its time was over; `floor` is the shortest time that
+    /// should be between two of that kind.
+    fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp);
+
     /// What became of an answer.
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
 
@@ -326,6 +335,9 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// Drops everything that is buffered in a live mailbox, as purged.
     async fn purge(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
+
+    /// What users set for themselves.
+    fn clients(&self) -> &Clients;
 
     /// What is in the store.
     fn totals(&self) -> StoreTotals;

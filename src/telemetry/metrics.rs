@@ -41,12 +41,14 @@ pub enum PollResult {
     Refused,
     /// Too many polls are held.
     TooMany,
+    /// Too many polls of the mailbox ended with nothing before their time was over.
+    TooOften,
     /// There is something, and the store cannot read it at this moment.
     Unavailable,
 }
 
 impl PollResult {
-    const ALL: [PollResult; 9] = [
+    const ALL: [PollResult; 10] = [
         PollResult::News,
         PollResult::Empty,
         PollResult::Superseded,
@@ -55,6 +57,7 @@ impl PollResult {
         PollResult::Unknown,
         PollResult::Refused,
         PollResult::TooMany,
+        PollResult::TooOften,
         PollResult::Unavailable,
     ];
 
@@ -68,6 +71,7 @@ impl PollResult {
             PollResult::Unknown => "unknown",
             PollResult::Refused => "refused",
             PollResult::TooMany => "too-many",
+            PollResult::TooOften => "too-often",
             PollResult::Unavailable => "unavailable",
         }
     }

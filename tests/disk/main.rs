@@ -5,3 +5,4 @@ mod crash;
 mod full;
 mod gateway;
 mod refusals;
+mod settings;

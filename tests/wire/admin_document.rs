@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pollgate::mailbox::{Bound, DropReason};
+use pollgate::mailbox::{Bound, DeliveryMode, DropReason};
 use pollgate::store::MailboxState;
 
 use crate::support::{Document, Gate};
@@ -14,9 +14,9 @@ async fn it_is_served_as_it_is() {
     assert_eq!(&answer.json(), Document::served().value());
 }
 
-/// What `{id}` stands for.
+/// What `{id}` stands for; who is asked for by name has the number as a name.
 fn target(path: &str, id: u64) -> String {
-    path.replace("{id}", &id.to_string())
+    path.replace("{id}", &id.to_string()).replace("{principal}", &format!("h%2F{id}"))
 }
 
 #[tokio::test]
@@ -25,7 +25,11 @@ async fn every_documented_answer_is_given() {
     std::fs::write(&token, "s3cret").unwrap();
     let token = pollgate::config::Token::read(token.path()).unwrap();
     let locked = Gate::with(|config| config.admin.token = Some(token)).await;
-    let gate = Gate::with(|config| config.polling.limits.messages = Bound::AtMost(2)).await;
+    let gate = Gate::with(|config| {
+        config.polling.limits.messages = Bound::AtMost(2);
+        config.store.max_clients = 1;
+    })
+    .await;
     let live = gate.login("kari").await;
     gate.deliver(&live, "one").await;
     let ended = gate.login("alan").await;
@@ -36,9 +40,12 @@ async fn every_documented_answer_is_given() {
     let document = Document::served();
     let mut given = BTreeSet::new();
     let mut documented = BTreeSet::new();
-    // Those that end a mailbox come last.
+    // What is set is looked at after that; those that end a mailbox come last.
     let mut operations = document.operations();
-    operations.sort_by_key(|(path, method)| method == "DELETE" && path.ends_with("{id}"));
+    operations.sort_by_key(|(path, method)| {
+        let is_last = method == "DELETE" && (path.ends_with("{id}") || path.ends_with("connection"));
+        (is_last, method != "PUT")
+    });
     for (path, method) in operations {
         for status in document.statuses(&path, &method) {
             documented.insert((path.clone(), method.clone(), status));
@@ -52,6 +59,13 @@ async fn every_documented_answer_is_given() {
         answered(odd.status());
         for id in [kari, alan, 999_999] {
             answered(gate.operate(&method, &target(&path, id)).await.status());
+        }
+        if method == "PUT" {
+            let large = format!("{{{}}}", " ".repeat(5000));
+            for content in [r#"{"mode":"polling"}"#, r#"{"mode":"loud"}"#, &large] {
+                answered(gate.tell("PUT", &target(&path, kari), content).await.status());
+            }
+            answered(gate.tell("PUT", &target(&path, alan), r#"{"mode":"polling"}"#).await.status());
         }
     }
     // A store in memory is always available.
@@ -113,6 +127,8 @@ fn every_reference_leads_somewhere() {
 fn its_words_are_the_gateways() {
     let schemas = &Document::served().value()["components"]["schemas"];
     let states = MailboxState::ALL.map(MailboxState::name);
+    let modes = DeliveryMode::ALL.map(DeliveryMode::as_str);
+    assert_eq!(schemas["Mode"]["enum"], serde_json::json!(modes));
     assert_eq!(schemas["State"]["enum"], serde_json::json!(states));
     let reasons = DropReason::ALL.map(DropReason::name);
     assert_eq!(schemas["DroppedMessage"]["properties"]["reason"]["enum"], serde_json::json!(reasons));

@@ -308,7 +308,7 @@ async fn a_message_whose_time_is_over_is_a_gap() {
 /// One connection carries polls and other requests, in any order and in pieces of any size.
 #[tokio::test]
 async fn polls_and_other_requests_take_turns_on_a_connection() {
-    let gate = Gate::start().await;
+    let gate = Gate::with(|config| config.polling.min_poll_interval = Duration::ZERO).await;
     let login = gate.login("kari").await;
     let get = "GET /page HTTP/1.1\r\nHost: im.example\r\n\r\n".as_bytes().to_vec();
     let post = text("POST /form HTTP/1.1\nHost: im.example\nContent-Length: 4", "POLL");

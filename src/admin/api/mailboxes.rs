@@ -116,8 +116,7 @@ impl<'a> MailboxJson<'a> {
         Self {
             id: report.id.0,
             state: report.state.name(),
-            // The only one there is so far.
-            mode: "polling",
+            mode: subscription.delivery_mode().as_str(),
             created_at: rfc3339(report.created),
             messages: report.totals.messages,
             bytes: report.totals.bytes,

@@ -4,12 +4,14 @@
 //! - [`route`]: which paths there are, and what can be asked there.
 //! - [`query`]: parameters and pages.
 //! - [`mailboxes`], [`messages`]: looking; [`actions`]: changing.
+//! - [`clients`]: what users set for themselves.
 //! - `openapi.json`: all of it for programs. A test holds it against the routes and the answers.
 //!
 //! No answer holds a callback token, and only the one that tells of a new poll key holds that; a message's headers
 //! and body are shown on request only.
 
 mod actions;
+mod clients;
 mod mailboxes;
 mod messages;
 mod query;
@@ -21,7 +23,7 @@ use serde::Serialize;
 
 use super::Admin;
 use super::problem::Problem;
-use crate::http1::{RequestHead, Response};
+use crate::http1::{Request, Response};
 use query::Query;
 use route::{Route, Wanted};
 
@@ -35,11 +37,12 @@ pub(super) fn is_inside(path: &str) -> bool {
 
 impl Admin {
     /// Answers a request for a path of the API.
-    pub(super) async fn api(&self, head: &RequestHead) -> Response {
-        self.do_as_asked(head).await.unwrap_or_else(|problem| problem.response())
+    pub(super) async fn api(&self, request: &Request) -> Response {
+        self.do_as_asked(request).await.unwrap_or_else(|problem| problem.response())
     }
 
-    async fn do_as_asked(&self, head: &RequestHead) -> Result<Response, Problem> {
+    async fn do_as_asked(&self, request: &Request) -> Result<Response, Problem> {
+        let head = &request.head;
         let (route, wanted) = Route::find(head.path()).ok_or(Problem::NoSuchPath)?;
         let method = head.method.as_str();
         if !route.methods().contains(&method) {
@@ -52,6 +55,8 @@ impl Admin {
                 query.finish()?;
                 Ok(json(DOCUMENT))
             }
+            (Route::Clients, _) => self.list_clients(query),
+            (_, Wanted::Client(principal)) => self.client_connection(principal, query, request).await,
             (_, Wanted::Everything) => Err(Problem::NoSuchPath),
             (_, Wanted::NoMailbox) => Err(Problem::NoSuchMailbox),
             (Route::Messages | Route::Dropped, Wanted::Mailbox(id)) if method != "DELETE" => {

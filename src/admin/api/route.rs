@@ -2,7 +2,7 @@
 
 use crate::mailbox::MailboxId;
 
-/// A path of the API, whichever mailbox it is about.
+/// A path of the API, whichever mailbox or client it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Document,
@@ -12,19 +12,23 @@ pub(super) enum Route {
     Dropped,
     Replay,
     RotateKey,
+    Clients,
+    Client,
 }
 
 /// What of it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum Wanted<'a> {
     Everything,
     Mailbox(MailboxId),
     /// What stands for the mailbox's id can be none.
     NoMailbox,
+    /// The principal, as it stands in the path.
+    Client(&'a str),
 }
 
 impl Route {
-    const ALL: [Route; 7] = [
+    const ALL: [Route; 9] = [
         Route::Document,
         Route::Mailboxes,
         Route::Mailbox,
@@ -32,9 +36,11 @@ impl Route {
         Route::Dropped,
         Route::Replay,
         Route::RotateKey,
+        Route::Clients,
+        Route::Client,
     ];
 
-    /// The path, with `{id}` for the mailbox.
+    /// The path, with `{id}` for the mailbox and `{principal}` for the client.
     fn template(self) -> &'static str {
         match self {
             Route::Document => "/api/v1/openapi.json",
@@ -44,39 +50,43 @@ impl Route {
             Route::Dropped => "/api/v1/mailboxes/{id}/dropped",
             Route::Replay => "/api/v1/mailboxes/{id}/dropped/replay",
             Route::RotateKey => "/api/v1/mailboxes/{id}/poll-key/rotate",
+            Route::Clients => "/api/v1/clients",
+            Route::Client => "/api/v1/clients/{principal}/connection",
         }
     }
 
     /// What can be asked there.
     pub(super) fn methods(self) -> &'static [&'static str] {
         match self {
-            Route::Document | Route::Mailboxes | Route::Dropped => &["GET", "HEAD"],
+            Route::Document | Route::Mailboxes | Route::Dropped | Route::Clients => &["GET", "HEAD"],
             Route::Mailbox | Route::Messages => &["GET", "HEAD", "DELETE"],
             Route::Replay | Route::RotateKey => &["POST"],
+            Route::Client => &["GET", "HEAD", "PUT", "DELETE"],
         }
     }
 
     /// Which path this is, and what of it is wanted.
-    pub(super) fn find(path: &str) -> Option<(Route, Wanted)> {
+    pub(super) fn find(path: &str) -> Option<(Route, Wanted<'_>)> {
         Self::ALL.into_iter().find_map(|route| Some((route, wanted(route.template(), path)?)))
     }
 }
 
 /// What a path wants that is one of this template.
-fn wanted(template: &str, path: &str) -> Option<Wanted> {
+fn wanted<'a>(template: &str, path: &'a str) -> Option<Wanted<'a>> {
     let mut wanted = Wanted::Everything;
     let (mut template, mut path) = (template.split('/'), path.split('/'));
     loop {
         match (template.next(), path.next()) {
             (None, None) => return Some(wanted),
             (Some("{id}"), Some(id)) => wanted = mailbox(id),
+            (Some("{principal}"), Some(principal)) => wanted = Wanted::Client(principal),
             (Some(expected), Some(found)) if expected == found => {}
             _ => return None,
         }
     }
 }
 
-fn mailbox(id: &str) -> Wanted {
+fn mailbox(id: &str) -> Wanted<'static> {
     // Digits alone: `u64::from_str` would let a plus sign pass.
     let digits = id.bytes().all(|b| b.is_ascii_digit());
     let id = digits.then(|| id.parse().ok()).flatten();
@@ -105,6 +115,10 @@ mod tests {
             ("/api/v1/mailboxes/+7", Some((Route::Mailbox, Wanted::NoMailbox))),
             ("/api/v1/mailboxes/", Some((Route::Mailbox, Wanted::NoMailbox))),
             ("/api/v1/mailboxes/99999999999999999999", Some((Route::Mailbox, Wanted::NoMailbox))),
+            ("/api/v1/clients", Some((Route::Clients, Wanted::Everything))),
+            ("/api/v1/clients/h%2Fkari/connection", Some((Route::Client, Wanted::Client("h%2Fkari")))),
+            ("/api/v1/clients/h%2Fkari", None),
+            ("/api/v1/clients/h/kari/connection", None),
             ("/api/v1/mailboxes/7/", None),
             ("/api/v1/mailboxes/7/messages/8", None),
             ("/api/v2/mailboxes", None),

@@ -69,6 +69,22 @@ fn news(ids: &[u64]) -> String {
 
 const NOTHING: &str = "HTTP/1.1 204 No Content\r\nPoll-Dropped: 3\r\n\r\n";
 
+#[tokio::test]
+async fn the_gateway_says_how_far_apart_polls_are_that_are_not_held() {
+    let (script, target) = Script::new().await;
+    let told = "HTTP/1.1 204 No Content\r\nPoll-Interval: 600\r\n\r\n";
+    let long = "HTTP/1.1 204 No Content\r\nPoll-Interval: 99999999\r\n\r\n";
+    let news = news(&[1]);
+    script.play(&[Some(told), Some(&news), Some(NOTHING), Some(long)]);
+    let mut poller = Poller::new(target, None);
+    for seconds in [600, 0, 1, 3600] {
+        let (last, _) = poll(&mut poller).await;
+        assert_eq!(poller.interval(&last.unwrap()), Duration::from_secs(seconds));
+    }
+    let pending = News { pending: 1, ..News::default() };
+    assert_eq!(poller.interval(&pending), Duration::ZERO);
+}
+
 fn ids(news: &News) -> Vec<u64> {
     news.messages.iter().map(|message| message.id).collect()
 }

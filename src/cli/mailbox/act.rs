@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::MailboxId;
 use super::answers::{Dropped, Mailbox, Replayed, Rotated};
-use super::ask::Gateway;
-use super::words::count;
+use crate::cli::ask::Gateway;
 use crate::cli::output::{self, harmless};
+use crate::cli::words::count;
 
 /// Drop everything that is buffered in a mailbox
 ///

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::answers::Mailbox;
-use super::ask::Gateway;
-use super::table::{Column, Table};
-use super::words::{ago, bytes, span};
+use crate::cli::ask::Gateway;
 use crate::cli::output;
+use crate::cli::table::{Column, Table};
+use crate::cli::words::{ago, bytes, span};
 
 /// List the mailboxes
 #[derive(Debug, Args)]

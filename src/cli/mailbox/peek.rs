@@ -8,10 +8,10 @@ use clap::Args;
 
 use super::MailboxId;
 use super::answers::Message;
-use super::ask::Gateway;
-use super::table::{Column, Table};
-use super::words::{ago, bytes, span};
+use crate::cli::ask::Gateway;
 use crate::cli::output::{self, harmless};
+use crate::cli::table::{Column, Table};
+use crate::cli::words::{ago, bytes, span};
 
 const DIM: Style = Style::new().dimmed();
 const CLASS: Style = AnsiColor::Green.on_default().bold();

@@ -7,9 +7,9 @@ use anstyle::Style;
 use serde_json::Value;
 
 use super::answers::{Limits, Mailbox};
-use super::ask::Gateway;
-use super::words::{ago, bytes, count, span};
+use crate::cli::ask::Gateway;
 use crate::cli::output::{self, harmless};
+use crate::cli::words::{ago, bytes, count, span};
 
 const NAME: Style = Style::new().dimmed();
 

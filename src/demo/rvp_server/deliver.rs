@@ -8,9 +8,6 @@ use crate::clock;
 use crate::http1::client::{Call, CallError, call, connect};
 use crate::http1::{Headers, RequestHead};
 
-/// How long a client may take to answer a callback.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// A notification on its way.
 pub(super) struct Notification<'a> {
     /// The fields that go with it.
@@ -46,7 +43,8 @@ impl Server {
         let mut took_it = 0;
         for (id, callback) in &sign_ins {
             let began = clock::instant();
-            let outcome = call_back(callback, notification).await.map_err(|error| error.to_string());
+            let outcome =
+                call_back(callback, notification, self.patience).await.map_err(|error| error.to_string());
             took_it += usize::from(outcome.as_ref().is_ok_and(|status| (200..300).contains(status)));
             if outcome == Ok(412) {
                 self.state().subscriptions.remove(*id, user);
@@ -86,14 +84,14 @@ fn split(url: &str) -> (&str, &str) {
     rest.split_at(rest.find('/').unwrap_or(rest.len()))
 }
 
-async fn call_back(url: &str, notification: &Notification<'_>) -> Result<u16, CallError> {
+async fn call_back(url: &str, notification: &Notification<'_>, patience: Duration) -> Result<u16, CallError> {
     let (authority, path) = split(url);
     let with_port = if authority.rsplit(']').next().unwrap_or_default().contains(':') {
         authority.to_owned()
     } else {
         format!("{authority}:80")
     };
-    let mut connection = connect(&with_port, PATIENCE).await?;
+    let mut connection = connect(&with_port, patience).await?;
     let mut request = Call::new("NOTIFY", if path.is_empty() { "/" } else { path })
         .with("Host", authority)
         .with("RVP-Notifications-Version", notification.version)
@@ -104,5 +102,5 @@ async fn call_back(url: &str, notification: &Notification<'_>) -> Result<u16, Ca
     if let Some(from) = notification.from {
         request = request.with("RVP-From-Principal", from);
     }
-    Ok(call(&mut connection, request, notification.body, 64 * 1024, PATIENCE).await?.head.status)
+    Ok(call(&mut connection, request, notification.body, 64 * 1024, patience).await?.head.status)
 }

@@ -31,6 +31,9 @@ pub const USERS: &str = "/instmsg/aliases/";
 /// The largest body that is read.
 const LARGEST_BODY: usize = 256 * 1024;
 
+/// How long a client may take to answer a callback, if nothing else is said.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// A callback that was made, or could not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Callback {
@@ -57,6 +60,8 @@ pub struct RvpServer {
 struct Server {
     state: Mutex<State>,
     report: Report,
+    /// How long a client may take to answer a callback.
+    patience: Duration,
 }
 
 struct State {
@@ -68,11 +73,21 @@ struct State {
 impl RvpServer {
     /// Serves these users on this listener. Must be called within a runtime.
     pub fn start(listener: TcpListener, users: &[&str], report: Report) -> std::io::Result<Self> {
+        Self::start_with_patience(listener, users, report, PATIENCE)
+    }
+
+    /// The same, with another time for a client to answer a callback.
+    pub fn start_with_patience(
+        listener: TcpListener,
+        users: &[&str],
+        report: Report,
+        patience: Duration,
+    ) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let users = users.iter().map(|user| ((*user).to_owned(), "offline".to_owned())).collect();
         let state = Mutex::new(State { users, subscriptions: Subscriptions::default() });
-        let server = Arc::new(Server { state, report });
+        let server = Arc::new(Server { state, report, patience });
         let limits = ServeLimits { head: HeadLimits::default(), body: LARGEST_BODY, times: Times::CLIENT };
         let token = stop.clone();
         let handle = move |stream, peer| {

@@ -79,6 +79,7 @@ impl Events {
         if self.state != State::End {
             self.state = State::End;
             self.poll.leave().await;
+            self.poll.note_if_in_vain(result);
             self.poll.gateway.metrics.poll_ended(result);
         }
         None

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -26,7 +25,7 @@ pub struct Handed {
 
 /// The answer with messages.
 pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
-    let response = if news.messages.is_empty() { common(204, poll.hold) } else { common(200, poll.hold) };
+    let response = if news.messages.is_empty() { common(204, poll) } else { common(200, poll) };
     let response = match news.messages.last() {
         Some(last) => response.with("Last-Event-ID", last.message.id),
         None => with_last_event_id(response, poll),
@@ -51,12 +50,12 @@ pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
 
 /// The answer when there is nothing to say.
 pub fn nothing(poll: &Poll) -> Response {
-    with_last_event_id(common(204, poll.hold), poll).with("Poll-Pending", 0)
+    with_last_event_id(common(204, poll), poll).with("Poll-Pending", 0)
 }
 
 /// The head of a stream.
-pub fn stream_head(hold: Duration) -> Response {
-    common(200, hold).with("Content-Type", "text/event-stream")
+pub fn stream_head(poll: &Poll) -> Response {
+    common(200, poll).with("Content-Type", "text/event-stream")
 }
 
 /// One message as an event (WHATWG HTML, *Server-sent events*).
@@ -66,10 +65,14 @@ pub fn event(handed: &Handed) -> String {
     format!("id: {}\nevent: {method}\ndata: {}\n\n", handed.message.id, String::from_utf8_lossy(&data))
 }
 
-fn common(status: u16, hold: Duration) -> Response {
-    Response::new(status)
-        .with("Preference-Applied", format_args!("wait={}", hold.as_secs()))
-        .with("Cache-Control", "no-store")
+fn common(status: u16, poll: &Poll) -> Response {
+    let response = Response::new(status)
+        .with("Preference-Applied", format_args!("wait={}", poll.hold.as_secs()))
+        .with("Cache-Control", "no-store");
+    match poll.interval() {
+        Some(interval) => response.with("Poll-Interval", interval.as_secs()),
+        None => response,
+    }
 }
 
 /// With no message in the answer, the last one is the one that the client named.

@@ -84,11 +84,14 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
         Ok(poll) if request.form == Form::Events => {
             // The stream ends the poll, and counts it.
-            let head = forms::stream_head(poll.hold);
+            let head = forms::stream_head(&poll);
             return Some(Answer::Stream(head, Box::new(Events::new(poll))));
         }
         Ok(mut poll) => {
             let found = poll.wait(client, false).await;
+            if let Found::End(result) = found {
+                poll.note_if_in_vain(result);
+            }
             // What it took ended its turn; the turns of which it took nothing are given back.
             if poll.turns.len() > 1 || !matches!(found, Found::News(_)) {
                 poll.leave().await;
@@ -123,6 +126,8 @@ pub struct Poll {
     /// How long it may be held.
     pub(super) hold: Duration,
     pub(super) last_event_id: Option<EventId>,
+    /// Whether it acknowledged anything: then it did not come in vain.
+    has_acknowledged: bool,
     /// When the hold is over; it begins with the first wait.
     deadline: Option<Instant>,
     /// Its place among the polls of its address.
@@ -175,15 +180,25 @@ async fn begin(
             return Err(too_many("too many polls are held from this address"));
         }
     }
+    let floor = config.polling.min_poll_interval;
     drop(config);
+    let found = resolve(gateway, &request.target, visitor).await;
+    let now = clock::now();
+    let too_early = found.iter().map(|found| found.pace.wait(floor, now)).max().unwrap_or_default();
+    if !too_early.is_zero() {
+        let often = Response::text(429, "polled too often: nothing came since");
+        return Err((PollResult::TooOften, often.with("Retry-After", whole_seconds(too_early))));
+    }
     let bell = Bell::default();
     let mut turns = Vec::new();
-    for found in resolve(gateway, &request.target, visitor).await {
+    let mut has_acknowledged = false;
+    for found in found {
         let Ok((turn, acknowledged)) = gateway.store.begin_poll(found.id, request.last_event_id, &bell).await
         else {
             continue;
         };
         if acknowledged > 0 {
+            has_acknowledged = true;
             gateway.metrics.acknowledged(acknowledged);
             let up_to = request.last_event_id.map(tracing::field::display);
             tracing::debug!(mailbox = %found.id, acknowledged, up_to, "messages acknowledged");
@@ -200,9 +215,15 @@ async fn begin(
         form: request.form,
         hold,
         last_event_id: request.last_event_id,
+        has_acknowledged,
         deadline: None,
         _seat: seat,
     })
+}
+
+/// In whole seconds, as `Retry-After` has them, and not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 /// After how many seconds a poll that was too many may come again.
@@ -283,6 +304,29 @@ impl Poll {
             match self.look(goes_on).await {
                 Found::End(PollResult::Empty) => {}
                 found => return found,
+            }
+        }
+    }
+
+    /// How long its client should wait between polls: the shortest of its mailboxes' times.
+    pub(super) fn interval(&self) -> Option<Duration> {
+        self.turns.iter().filter_map(|(found, _)| found.subscription.poll_interval()).min()
+    }
+
+    /// Notes that it ended with nothing before its time was over. When it has waited for all of it, or when the
+    /// gateway stops, that is nobody's haste.
+    pub(super) fn note_if_in_vain(&self, result: PollResult) {
+        let in_haste = !self.has_acknowledged
+            && match result {
+                PollResult::Empty => self.hold.is_zero(),
+                PollResult::Superseded | PollResult::Gone => true,
+                _ => false,
+            };
+        let floor = self.gateway.config().polling.min_poll_interval;
+        if in_haste && !floor.is_zero() {
+            let now = clock::now();
+            for (mailbox, _) in &self.turns {
+                self.gateway.store.polled_in_vain(mailbox.id, floor, now);
             }
         }
     }

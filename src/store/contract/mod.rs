@@ -11,6 +11,7 @@ pub(crate) mod finding;
 mod ground;
 pub(crate) mod operating;
 pub(crate) mod random;
+pub(crate) mod setting;
 pub(crate) mod taking;
 
 pub(crate) use ground::{Ground, message, new_mailbox};
@@ -56,6 +57,10 @@ macro_rules! store_contract {
             operating::a_replay_offers_dropped_messages_again,
             operating::a_replay_needs_a_live_mailbox_and_room_in_the_store,
             operating::a_purge_drops_everything_and_says_so,
+            setting::a_users_setting_is_kept_until_it_is_replaced_or_removed,
+            setting::users_settings_are_bounded_and_listed_page_by_page,
+            setting::of_a_policy_and_a_users_setting_the_last_one_written_counts,
+            setting::polls_in_vain_are_remembered_for_their_mailbox,
             caps::mailboxes_are_bounded,
             caps::a_principal_and_an_address_have_a_share_of_mailboxes,
             caps::bytes_are_bounded,

@@ -8,7 +8,7 @@
 //!   for, and follows;
 //! - a body is in the [`cache`], or read when a poll takes it.
 //!
-//! In reading order: [`codec`], [`record`] and [`row`] (what is in the file), [`tables`] (where),
+//! In reading order: [`codec`], [`record`], [`row`] and [`clients`] (what is in the file), [`tables`] (where),
 //! [`elapsed`] (what times in it mean), [`medium`] and [`file`] (the file itself), [`writer`] and [`follow`]
 //! (into it), [`recover`] and [`open`] (out of it, at the start), [`read`] (bodies, later).
 //!
@@ -20,6 +20,7 @@
 //! - a record that cannot be read is moved out of the way and counted; the rest is served.
 
 mod cache;
+mod clients;
 mod codec;
 mod elapsed;
 mod file;
@@ -40,15 +41,16 @@ mod writer;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
 use super::engine::{self, Engine, Waiting};
 use super::{
-    Bell, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport, MailboxStore,
-    NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError, RotateError,
-    Standing, StoreStatus, StoreTotals, Taken, Turn,
+    Bell, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport,
+    MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError,
+    RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
     BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
@@ -66,6 +68,7 @@ pub use options::{Clock, CommitWatch, DiskOptions, OpenError};
 #[derive(Debug)]
 pub struct DiskStore {
     engine: Engine<Follower>,
+    clients: Clients,
     file: Arc<DatabaseFile>,
     status: Arc<Status>,
     recovery: Recovery,
@@ -203,6 +206,10 @@ impl MailboxStore for DiskStore {
         self.engine.leave(mailbox, turn);
     }
 
+    fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp) {
+        self.engine.polled_in_vain(mailbox, floor, now);
+    }
+
     async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
         self.engine.settle(mailbox, handout, outcome);
     }
@@ -315,6 +322,10 @@ impl MailboxStore for DiskStore {
         // They are gone, whether that can be written now or later.
         let _ = receipt.kept().await;
         Ok(lost)
+    }
+
+    fn clients(&self) -> &Clients {
+        &self.clients
     }
 
     fn totals(&self) -> StoreTotals {

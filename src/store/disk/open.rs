@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use super::cache::Bodies;
+use super::clients::Keeper;
 use super::codec::Damage;
 use super::elapsed::StoreClock;
 use super::file::{DatabaseFile, FileError};
@@ -16,8 +17,8 @@ use super::writer::Writer;
 use super::{DiskOptions, DiskStore, OpenError, recover, row};
 use crate::clock;
 use crate::mailbox::{EventId, MailboxId};
-use crate::store::Recovery;
 use crate::store::engine::Engine;
+use crate::store::{Clients, Recovery};
 
 impl DiskStore {
     /// Opens the store in this directory, or makes a new one, and finds everything that is in it. Nobody
@@ -72,6 +73,8 @@ impl DiskStore {
             first,
         };
         let (handle, thread) = writer.start().map_err(unreadable)?;
+        let keeper = Keeper { writer: handle.clone(), status: status.clone() };
+        let clients = Clients::new(found.clients, keeper);
         let bodies = Bodies::new(options.cache_bytes);
         let newest_mailbox = AtomicU64::new(mailboxes);
         let follower = Follower { writer: handle, bodies, clock: store_clock, newest_mailbox };
@@ -81,7 +84,7 @@ impl DiskStore {
             engine.restore(mailbox, reading.now);
         }
         let recovery = Recovery { took: began.elapsed(), mailboxes: recovered, messages: found.messages };
-        Ok(Self { engine, file, status, recovery, writer: Mutex::new(Some(thread)) })
+        Ok(Self { engine, clients, file, status, recovery, writer: Mutex::new(Some(thread)) })
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::clients::{client_put, read_client, read_policy};
 use super::codec::Damage;
 use super::elapsed::StoreClock;
 use super::file::{DatabaseFile, FileError};
@@ -11,6 +12,7 @@ use super::record::{self, Place};
 use super::row::{DroppedRow, IndexRow, MailboxRow, read_state};
 use super::tables::{self, Put, Table};
 use crate::mailbox::{Buffered, DroppedMessage, EventId, Mailbox, MailboxId, Snapshot, Timestamp};
+use crate::store::clients::Book;
 use crate::store::engine::{Lease, Slot};
 
 /// What was found.
@@ -24,6 +26,8 @@ pub(super) struct Found {
     /// What is to be written: what cannot be read goes into quarantine.
     pub(super) puts: Vec<Put>,
     pub(super) quarantined: u64,
+    /// What users set, and which policies there were.
+    pub(super) clients: Book,
 }
 
 /// What belongs to one mailbox.
@@ -75,6 +79,14 @@ pub(super) fn recover(file: &DatabaseFile, clock: StoreClock) -> Result<Found, F
         contents.dropped.push(row.into_message(EventId(key)));
         Ok(())
     })?;
+    let (mut clients, mut policies) = (Vec::new(), Vec::new());
+    each(file, Table::Clients, &mut bad, |key, row| read_client(key, row).map(|row| clients.push(row)))?;
+    each(file, Table::Policies, &mut bad, |key, row| {
+        read_policy(row).map(|policy| policies.push((key, policy)))
+    })?;
+    let (book, older) = Book::restore(clients, policies);
+    found.clients = book;
+    found.puts.extend(older.into_iter().map(client_put));
     found.strays(file, &rows, &mut contents, &mut bad)?;
     found.quarantine(file, bad, &mut contents)?;
     for (id, row) in rows {

@@ -10,7 +10,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTran
 /// The version of the file's format. A file of a newer one is not touched.
 pub(super) const FORMAT: u64 = 1;
 
-/// One table.
+/// One table. The numbers of these are in the keys of what is in quarantine: a new one comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     /// What is known of the file as a whole; its keys are the constants of [`meta`].
@@ -27,6 +27,10 @@ pub(super) enum Table {
     Bodies,
     /// Table and key: a row that cannot be read.
     Quarantine,
+    /// Number of the write: what a user set.
+    Clients,
+    /// Number of the write: a policy.
+    Policies,
 }
 
 /// The keys of [`Table::Meta`].
@@ -42,7 +46,7 @@ pub(super) mod meta {
 }
 
 impl Table {
-    pub(super) const ALL: [Table; 7] = [
+    pub(super) const ALL: [Table; 9] = [
         Table::Meta,
         Table::Mailboxes,
         Table::States,
@@ -50,6 +54,8 @@ impl Table {
         Table::Dropped,
         Table::Bodies,
         Table::Quarantine,
+        Table::Clients,
+        Table::Policies,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -61,6 +67,8 @@ impl Table {
             Table::Dropped => "dropped",
             Table::Bodies => "body",
             Table::Quarantine => "quarantine",
+            Table::Clients => "client",
+            Table::Policies => "policy",
         }
     }
 

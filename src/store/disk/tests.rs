@@ -6,6 +6,7 @@ use crate::store::contract::store_contract;
 
 mod faults;
 mod restart;
+mod settings;
 mod simulated;
 
 fn options(caps: Caps) -> DiskOptions {

@@ -58,7 +58,7 @@ pub(super) struct Ids {
 }
 
 /// How the store speaks to its writer.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Handle {
     requests: Sender<Request>,
     ids: Arc<Ids>,

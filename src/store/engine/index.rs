@@ -143,7 +143,11 @@ impl<C: Clone> Index<C> {
     }
 
     pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
-        let found = |slot: &Arc<Slot<C>>| Found { id: slot.id, subscription: slot.subscription.clone() };
+        let found = |slot: &Arc<Slot<C>>| Found {
+            id: slot.id,
+            subscription: slot.subscription.clone(),
+            pace: slot.pace(),
+        };
         let all = |mailboxes: Option<&Vec<MailboxId>>| -> Vec<Found> {
             mailboxes.into_iter().flatten().filter_map(|id| self.slots.get(id)).map(found).collect()
         };

@@ -1,14 +1,16 @@
 //! One mailbox with what belongs to it: its subscription, its lease, the poll that waits.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::OwnedNotified;
 
 use super::{Due, Taken};
 use crate::mailbox::{
-    BatchLimits, CallbackToken, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, MailboxId, PollKey,
-    Snapshot, Subscription, Timestamp,
+    BatchLimits, CallbackToken, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, MailboxId, Pace,
+    PollKey, Snapshot, Subscription, Timestamp,
 };
 use crate::store::deliver::{Patience, Standing};
 use crate::store::{Bell, NewMailbox, Turn};
@@ -20,6 +22,8 @@ pub(in crate::store) struct Slot<C> {
     pub(in crate::store) token: CallbackToken,
     pub(in crate::store) created: Timestamp,
     pub(in crate::store) subscription: Arc<Subscription>,
+    /// How often it was polled in vain, as milliseconds: beside the state, so that to look at it takes no lock.
+    pace: AtomicU64,
     state: Mutex<SlotState<C>>,
 }
 
@@ -77,6 +81,7 @@ impl<C: Clone> Slot<C> {
             token,
             created,
             subscription,
+            pace: AtomicU64::new(0),
             state: Mutex::new(SlotState {
                 mailbox,
                 poll_key,
@@ -92,6 +97,16 @@ impl<C: Clone> Slot<C> {
                 departures: None,
             }),
         }
+    }
+
+    pub(super) fn pace(&self) -> Pace {
+        Pace::from_millis(self.pace.load(Relaxed))
+    }
+
+    pub(super) fn polled_in_vain(&self, floor: Duration, now: Timestamp) {
+        let slower = |pace| Some(Pace::from_millis(pace).after_a_vain_poll(floor, now).as_millis());
+        // It always has a new value.
+        let _ = self.pace.fetch_update(Relaxed, Relaxed, slower);
     }
 
     pub(in crate::store) fn lock(&self) -> MutexGuard<'_, SlotState<C>> {

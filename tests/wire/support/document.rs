@@ -88,7 +88,7 @@ impl Document {
         let fits = |path: &&String| {
             let (path, target) = (path.split('/'), target.split('/'));
             path.clone().count() == target.clone().count()
-                && path.zip(target).all(|(expected, found)| expected == "{id}" || expected == found)
+                && path.zip(target).all(|(expected, found)| expected.starts_with('{') || expected == found)
         };
         self.0["paths"].as_object().unwrap().keys().find(fits)
     }

@@ -176,8 +176,22 @@ impl Gate {
 
     /// The same with these fields; each ends its line.
     pub async fn operate_with(&self, method: &str, target: &str, fields: &str) -> Message {
+        self.tell_with(method, target, fields, "").await
+    }
+
+    /// One request with content in JSON at the admin listener.
+    pub async fn tell(&self, method: &str, target: &str, content: &str) -> Message {
+        self.tell_with(method, target, "Content-Type: application/json\n", content).await
+    }
+
+    /// The same with these fields; each ends its line.
+    pub async fn tell_with(&self, method: &str, target: &str, fields: &str, content: &str) -> Message {
         let host = if fields.contains("Host: ") { "" } else { "Host: localhost\n" };
-        let request = text(&format!("{method} {target} HTTP/1.1\n{host}{fields}"), "");
+        let length = match content.len() {
+            0 => String::new(),
+            length => format!("Content-Length: {length}\n"),
+        };
+        let request = text(&format!("{method} {target} HTTP/1.1\n{host}{length}{fields}"), content);
         let mut socket = Socket::connect(self.admin).await;
         socket.send(request).await;
         if method == "HEAD" {
