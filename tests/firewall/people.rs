@@ -79,7 +79,7 @@ impl Kari {
                     let (calls, stop) = (calls.clone(), stop.clone());
                     async move { serve(Connection::new(stream), peer, &*calls, || limits, stop).await }
                 };
-                tokio::spawn(accept::accept(listener, until, TaskTracker::new(), handle));
+                tokio::spawn(accept::accept(listener, until, TaskTracker::new(), handle, || ()));
             });
         }
         kari
