@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::handover::{Handover, Successor};
+use self::listeners::Listening;
 pub use self::listeners::{BindError, Listeners};
 use crate::admin::Admin;
 use crate::clock;
@@ -25,7 +26,7 @@ use crate::gateway::callback::Callbacks;
 use crate::gateway::deliver::Deliverer;
 use crate::gateway::poll;
 use crate::gateway::public::Public;
-use crate::gateway::{Access, Gateway, serve_limits};
+use crate::gateway::{Access, Gateway, Tls, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::{EventId, Timestamp};
 use crate::reload::{self, Reloader};
@@ -49,6 +50,7 @@ pub struct Running {
     /// Open as long as something may be handed over.
     listeners: Listeners,
     public_addresses: Vec<SocketAddr>,
+    tls_addresses: Vec<SocketAddr>,
     callback_address: SocketAddr,
     admin_address: SocketAddr,
 }
@@ -74,10 +76,11 @@ pub fn start_from(
     // Which of them are new since the last start: those were written later than what users set before.
     store.clients().see_policies(|| config::policies(&config).map(|(_, policy)| policy).collect());
     let access = Access::open(&config.auth)?;
+    let tls = Tls::open(&config)?;
     let stop = CancellationToken::new();
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let gateway =
-        Arc::new(Gateway::new(config.clone(), store.clone(), access, metrics.clone(), stop.clone()));
+        Arc::new(Gateway::new(config.clone(), store.clone(), access, tls, metrics.clone(), stop.clone()));
     let reloader = Arc::new(Reloader::new(gateway.clone(), origin, written));
     let reload = {
         let reloader = reloader.clone();
@@ -96,11 +99,8 @@ pub fn start_from(
         tasks: tasks.clone(),
         ticked: Arc::new(AtomicU64::new(clock::now().as_millis())),
         listeners: listeners.clone(),
-        public_addresses: listeners
-            .public
-            .iter()
-            .map(|listening| listening.socket.local_addr())
-            .collect::<Result<_, _>>()?,
+        public_addresses: addresses(&listeners.public)?,
+        tls_addresses: addresses(&listeners.tls)?,
         callback_address: listeners.callback_address()?,
         admin_address: listeners.admin.socket.local_addr()?,
     };
@@ -108,6 +108,12 @@ pub fn start_from(
     for listener in listeners.public {
         let public = public.clone();
         let handle = move |stream, peer| public.clone().serve(stream, peer);
+        let refused = no_descriptor(&gateway);
+        tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle, refused));
+    }
+    for listener in listeners.tls {
+        let public = public.clone();
+        let handle = move |stream, peer| public.clone().serve_tls(stream, peer);
         let refused = no_descriptor(&gateway);
         tasks.spawn(accept::accept(listener.socket, stop.clone(), tasks.clone(), handle, refused));
     }
@@ -129,6 +135,10 @@ pub fn start_from(
     }
     tasks.spawn(tick(gateway, running.ticked.clone(), stop));
     Ok(running)
+}
+
+fn addresses(listeners: &[Listening]) -> std::io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(|listening| listening.socket.local_addr()).collect()
 }
 
 /// Opens the store that is asked for.
@@ -196,9 +206,14 @@ async fn tick(gateway: Arc<Gateway>, ticked: Arc<AtomicU64>, stop: CancellationT
 }
 
 impl Running {
-    /// Where clients are served; the first, if there are several.
+    /// Where clients are served; the first, if there are several, without TLS before within.
     pub fn public_address(&self) -> SocketAddr {
-        self.public_addresses[0]
+        self.addresses()[0]
+    }
+
+    /// Where clients are served within TLS.
+    pub fn tls_addresses(&self) -> &[SocketAddr] {
+        &self.tls_addresses
     }
 
     /// Where callbacks arrive.
@@ -211,10 +226,10 @@ impl Running {
         self.admin_address
     }
 
-    /// Every address that is listened at.
+    /// Every address that is listened at, the public ones first.
     fn addresses(&self) -> Vec<SocketAddr> {
         let others = [self.callback_address, self.admin_address];
-        self.public_addresses.iter().copied().chain(others).collect()
+        self.public_addresses.iter().chain(&self.tls_addresses).copied().chain(others).collect()
     }
 
     /// What is running.

@@ -12,6 +12,7 @@
 //! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
 //! - [`dialect`]: how a protocol family writes subscriptions and callbacks; so far [`dialect::rvp`].
 //! - [`auth`]: who somebody is.
+//! - [`tls`]: certificates and trust, and connections within TLS.
 //! - [`config`]: file, environment and flags, checked as a whole.
 //! - [`registry`]: the same settings as Windows has them, in `.reg` files.
 //! - [`telemetry`]: the metrics and the logs.
@@ -23,7 +24,7 @@
 //! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
 //! - [`cli`]: the command line, a file per subcommand.
 //!
-//! Beside them, [`clock`] is the one place that reads clocks.
+//! Beside them, [`clock`] is the one place that reads clocks, and [`watched`] reads files again when they change.
 //!
 //! # What holds between them
 //!
@@ -56,3 +57,5 @@ pub mod registry;
 pub mod reload;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
+pub mod watched;

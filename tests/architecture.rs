@@ -9,18 +9,23 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("mailbox", &[]),
     ("clock", &["mailbox"]),
+    ("watched", &["mailbox"]),
     ("http1", &["clock"]),
     ("store", &["clock", "mailbox"]),
     ("dialect", &["mailbox", "http1"]),
-    ("config", &["auth", "mailbox"]),
+    ("config", &["auth", "mailbox", "tls", "watched"]),
     ("registry", &["config", "mailbox"]),
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
-    ("gateway", &["auth", "clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
+    (
+        "gateway",
+        &["auth", "clock", "mailbox", "http1", "store", "dialect", "config", "telemetry", "tls", "watched"],
+    ),
     ("admin", &["clock", "mailbox", "http1", "store", "dialect", "config", "telemetry"]),
     ("reload", &["clock", "config", "gateway", "telemetry"]),
     ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
-    ("auth", &["mailbox"]),
-    ("agent", &["auth", "http1"]),
+    ("auth", &["mailbox", "watched"]),
+    ("tls", &["clock", "mailbox", "watched"]),
+    ("agent", &["auth", "clock", "http1", "tls"]),
     ("app", EVERYONE),
     ("cli", EVERYONE),
     ("lib", EVERYONE),
@@ -44,11 +49,14 @@ const EVERYONE: &[&str] = &[
     "reload",
     "store",
     "telemetry",
+    "tls",
+    "watched",
 ];
 
 /// Each foreign crate that only some may name.
 const ONLY: &[(&str, &[&str])] = &[
     ("pingora", &["gateway"]),
+    ("tokio_rustls", &["tls", "gateway"]),
     ("clap", &["cli", "main"]),
     ("prometheus", &["telemetry"]),
     ("anyhow", &["app", "cli", "demo"]),

@@ -16,8 +16,10 @@ struct Stage(Running);
 impl Stage {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let any = "127.0.0.1:0".parse().unwrap();
-        let mut config =
-            Config { listen: Listen { public: vec![any], callback: any, admin: any }, ..Config::default() };
+        let mut config = Config {
+            listen: Listen { public: vec![any], callback: any, admin: any, ..Listen::default() },
+            ..Config::default()
+        };
         config.store.kind = StoreKind::Memory;
         config.callback.url = "http://127.0.0.1:0".to_owned();
         change(&mut config);

@@ -117,3 +117,33 @@ fn the_token_is_read_from_its_file_and_never_repeated() {
     let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert!(load_to_ask(None, env, &Overrides::default()).unwrap().admin.token.is_none());
 }
+
+#[test]
+fn a_certificate_and_a_key_that_do_not_belong_together_are_named_with_their_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    for name in ["a", "b"] {
+        let made = rcgen::generate_simple_self_signed(["im.example".to_owned()]).unwrap();
+        std::fs::write(path(name), made.cert.pem()).unwrap();
+        std::fs::write(path(&format!("{name}.key")), made.signing_key.serialize_pem()).unwrap();
+    }
+    let load = |key: &str| {
+        let folder = directory.path().display();
+        let text = format!(
+            "[listen.tls]\npublic = ['127.0.0.1:443']\ncertificate = '{folder}/a'\nkey = '{folder}/{key}'\n"
+        );
+        std::fs::write(path("p.toml"), text).unwrap();
+        load_file(Some(&path("p.toml")), &[]).map_or_else(|error| error.to_string(), |_| String::new())
+    };
+    assert_eq!(load("a.key"), "");
+    let problem = load("b.key");
+    assert!(
+        problem.ends_with("p.toml:4: listen.tls.key: the key is not that of the certificate"),
+        "{problem}"
+    );
+    let missing = load("c.key");
+    assert!(
+        missing.contains("p.toml:4: listen.tls.key: ") && missing.contains("c.key cannot be read"),
+        "{missing}"
+    );
+}

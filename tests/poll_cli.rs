@@ -30,8 +30,10 @@ impl Stage {
         let any = "127.0.0.1:0".parse().unwrap();
         let server =
             RvpServer::start(accept::bind(any).unwrap(), &["kari", "alan"], Arc::new(|_| ())).unwrap();
-        let mut config =
-            Config { listen: Listen { public: vec![any], callback: any, admin: any }, ..Config::default() };
+        let mut config = Config {
+            listen: Listen { public: vec![any], callback: any, admin: any, ..Listen::default() },
+            ..Config::default()
+        };
         config.upstream.address = server.address().to_string();
         config.callback.url = "http://127.0.0.1:0".to_owned();
         config.store.kind = StoreKind::Memory;

@@ -31,7 +31,7 @@ impl Admin {
         let config = self.config.load_full();
         let address = &config.upstream.address;
         let within = PROBE.min(config.upstream.connect_timeout);
-        match timeout(within, TcpStream::connect(address)).await {
+        match timeout(within, TcpStream::connect(config.upstream.authority())).await {
             Ok(Ok(_)) => Ok(format!("{address} takes connections")),
             Ok(Err(error)) => Err(format!("{address}: {error}")),
             Err(_) => Err(format!("{address} takes no connection within {within:?}")),

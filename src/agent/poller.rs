@@ -3,15 +3,16 @@
 //! Delivery is at least once on the wire; what was returned once is not returned again. A message is
 //! acknowledged by the poll after the one that brought it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{Backoff, News, Target};
 use crate::auth::digest::{self, Challenge, Credentials};
-use crate::http1::client::{Answer, Call, CallError, call, connect};
+use crate::http1::client::{Answer, Call, CallError, call, dial};
 use crate::http1::{Connection, Headers};
+use crate::tls::{self, Roots, Stream};
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -39,11 +40,12 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Polls one mailbox. Dropping a future of it at any point loses nothing.
-#[derive(Debug)]
 pub struct Poller {
     target: Target,
     credentials: Option<Credentials>,
-    connection: Option<Connection<TcpStream>>,
+    /// Whose certificates are believed, within TLS.
+    roots: Option<Arc<Roots>>,
+    connection: Option<Connection<Stream>>,
     last_event_id: Option<u64>,
     /// Whether the last answer brought messages.
     unacknowledged: bool,
@@ -98,11 +100,13 @@ enum Failure {
 }
 
 impl Poller {
-    /// Polls this mailbox, as this user if that is asked for.
-    pub fn new(target: Target, credentials: Option<Credentials>) -> Self {
+    /// Polls this mailbox, as this user if that is asked for; within TLS a gateway must have a certificate of
+    /// one of `roots`.
+    pub fn new(target: Target, credentials: Option<Credentials>, roots: Option<Arc<Roots>>) -> Self {
         Self {
             target,
             credentials,
+            roots,
             connection: None,
             last_event_id: None,
             unacknowledged: false,
@@ -176,7 +180,7 @@ impl Poller {
         }
         let request = self.request(wait);
         let exchange = async {
-            let mut connection = connect(&self.target.address, CONNECT).await?;
+            let mut connection = self.connect().await?;
             let answer = call(&mut connection, request, b"", LARGEST_ANSWER, patience(wait)).await?;
             Ok((connection, answer))
         };
@@ -185,7 +189,21 @@ impl Poller {
         Ok(self.keep(connection, answer))
     }
 
-    fn keep(&mut self, connection: Connection<TcpStream>, answer: Answer) -> Answer {
+    async fn connect(&self) -> Result<Connection<Stream>, CallError> {
+        let Target { tls, address, .. } = &self.target;
+        let stream = dial(address, CONNECT).await?;
+        if !tls {
+            return Ok(Connection::new(Stream::Plain(stream)));
+        }
+        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
+        let nobody = || CallError::Connect(std::io::Error::other("no certificate authority is believed"));
+        let roots = self.roots.as_ref().ok_or_else(nobody)?;
+        let shaken = timeout(CONNECT, tls::connect(stream, host, roots)).await;
+        let stream = shaken.map_err(|_| CallError::TimedOut(CONNECT))?.map_err(CallError::Connect)?;
+        Ok(Connection::new(stream))
+    }
+
+    fn keep(&mut self, connection: Connection<Stream>, answer: Answer) -> Answer {
         self.connection = answer.keep_alive.then_some(connection);
         answer
     }

@@ -5,6 +5,8 @@ use url::Url;
 /// A mailbox's URL, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
+    /// Whether it is polled within TLS.
+    pub tls: bool,
     /// What to connect to: a host and a port.
     pub address: String,
     /// The value of `Host`.
@@ -19,8 +21,8 @@ pub enum BadTarget {
     /// It is not a URL.
     #[error("this is not a URL: {0}")]
     NotAUrl(url::ParseError),
-    /// Another scheme than `http`.
-    #[error("only http URLs can be polled: TLS is not supported yet")]
+    /// Another scheme than `http` and `https`.
+    #[error("only http and https URLs can be polled")]
     Scheme,
     /// A user name or a password in it.
     #[error("a user name or a password does not belong in the URL; see --user")]
@@ -38,7 +40,8 @@ impl Target {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(BadTarget::UserInformation);
         }
-        let Some(host) = url.host_str().filter(|_| url.scheme() == "http") else {
+        let tls = url.scheme() == "https";
+        let Some(host) = url.host_str().filter(|_| tls || url.scheme() == "http") else {
             return Err(BadTarget::Scheme);
         };
         if url.path() == "/" {
@@ -46,7 +49,8 @@ impl Target {
         }
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         Ok(Self {
-            address: format!("{host}:{}", url.port().unwrap_or(80)),
+            tls,
+            address: format!("{host}:{}", url.port().unwrap_or(if tls { 443 } else { 80 })),
             host: url.port().map_or(host.to_owned(), |port| format!("{host}:{port}")),
             path: format!("{}{query}", url.path()),
         })
@@ -65,8 +69,11 @@ mod tests {
             ("http://10.0.0.1:8080/a", "10.0.0.1:8080", "10.0.0.1:8080", "/a"),
             ("http://[::1]:8080/a", "[::1]:8080", "[::1]:8080", "/a"),
             ("http://[::1]/a", "[::1]:80", "[::1]", "/a"),
+            ("https://im.example/a", "im.example:443", "im.example", "/a"),
+            ("https://im.example:80/a", "im.example:80", "im.example:80", "/a"),
         ] {
-            let expected = Target { address: address.into(), host: host.into(), path: path.into() };
+            let tls = url.starts_with("https");
+            let expected = Target { tls, address: address.into(), host: host.into(), path: path.into() };
             assert_eq!(Target::parse(url), Ok(expected), "{url}");
         }
     }
@@ -74,7 +81,7 @@ mod tests {
     #[test]
     fn what_cannot_be_polled() {
         for (url, problem) in [
-            ("https://h/a", BadTarget::Scheme),
+            ("ftp://h/a", BadTarget::Scheme),
             ("mailto:a", BadTarget::Scheme),
             ("http://u:p@h/a", BadTarget::UserInformation),
             ("https://u@h/a", BadTarget::UserInformation),

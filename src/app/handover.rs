@@ -205,7 +205,7 @@ mod tests {
     fn listen(public: &[&str]) -> Listen {
         let public = public.iter().map(|address| address.parse().unwrap()).collect();
         let any = "127.0.0.1:0".parse().unwrap();
-        Listen { public, callback: any, admin: any }
+        Listen { public, callback: any, admin: any, ..Listen::default() }
     }
 
     fn config(folder: &tempfile::TempDir, listen: Listen) -> Config {

@@ -15,6 +15,7 @@ use crate::http1::accept;
 #[derive(Clone, Debug)]
 pub struct Listeners {
     pub(super) public: Vec<Listening>,
+    pub(super) tls: Vec<Listening>,
     pub(super) callback: Listening,
     pub(super) admin: Listening,
 }
@@ -64,6 +65,12 @@ impl Listeners {
         };
         Ok(Self {
             public: listen.public.iter().map(|address| have("public", *address)).collect::<Result<_, _>>()?,
+            tls: listen
+                .tls
+                .public
+                .iter()
+                .map(|address| have("tls.public", *address))
+                .collect::<Result<_, _>>()?,
             callback: have("callback", listen.callback)?,
             admin: have("admin", listen.admin)?,
         })
@@ -76,7 +83,7 @@ impl Listeners {
 
     /// All of them, always in the same order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Listening> {
-        self.public.iter().chain([&self.callback, &self.admin])
+        self.public.iter().chain(&self.tls).chain([&self.callback, &self.admin])
     }
 }
 

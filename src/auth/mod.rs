@@ -4,7 +4,6 @@
 //! - [`Verifier`]: the server's whole check: users, nonces, and what becomes of them.
 //! - `nonce`: nonces that need no memory until they are used, and none twice with the same count.
 //! - [`htdigest`]: the file of users. `principal`: which principal a user is.
-//! - `watched`: a file that is read again when it changes.
 //!
 //! Time and randomness come in from outside. Secrets are never logged, and their types hide them.
 
@@ -13,6 +12,5 @@ pub mod htdigest;
 mod nonce;
 mod principal;
 mod verifier;
-mod watched;
 
-pub use verifier::{OpenError, Proven, Refusal, Request, Settings, Verifier};
+pub use verifier::{Proven, Refusal, Request, Settings, Verifier};

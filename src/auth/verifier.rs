@@ -13,8 +13,8 @@ use super::digest::{self, Algorithm, Authorization, Malformed};
 use super::htdigest::Users;
 use super::nonce::{Nonces, Unusable};
 use super::principal::{self, Map};
-use super::watched::Watched;
 use crate::mailbox::Timestamp;
+use crate::watched::{Unusable as UnusableFile, Watched};
 
 /// What is to be verified, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,14 +29,6 @@ pub struct Settings {
     pub map_file: Option<PathBuf>,
     /// How long a nonce is good.
     pub nonce_life_time: Duration,
-}
-
-/// A file that cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {}: {cause}", .path.display())]
-pub struct OpenError {
-    path: PathBuf,
-    cause: std::io::Error,
 }
 
 /// Verifies credentials.
@@ -107,16 +99,10 @@ impl Proven {
 
 impl Verifier {
     /// Reads the files. `key` is random, and of this process alone.
-    pub fn open(settings: Settings, key: &[u8; 32]) -> Result<Self, OpenError> {
-        let open_error = |path: PathBuf| |cause| OpenError { path, cause };
+    pub fn open(settings: Settings, key: &[u8; 32]) -> Result<Self, UnusableFile> {
         let realm = settings.realm.clone();
-        let path = settings.users_file;
-        let users =
-            Watched::open(path.clone(), move |bytes| Users::read(bytes, &realm)).map_err(open_error(path))?;
-        let map = match settings.map_file {
-            Some(path) => Some(Watched::open(path.clone(), Map::read).map_err(open_error(path))?),
-            None => None,
-        };
+        let users = Watched::open(settings.users_file, move |bytes| Users::read(bytes, &realm))?;
+        let map = settings.map_file.map(|path| Watched::open(path, Map::read)).transpose()?;
         let nobodys = Sha256::new_with_prefix(key).chain_update(b"nobody").finalize();
         Ok(Self {
             realm: settings.realm,

@@ -3,6 +3,7 @@
 mod print;
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -14,7 +15,9 @@ use tokio::time::{sleep, timeout};
 use super::block_on;
 use crate::agent::{Ended, News, Poller, Target};
 use crate::auth::digest::Credentials;
+use crate::clock;
 use crate::config::PASSWORD_VARIABLE;
+use crate::tls::Trust;
 
 /// How long a last acknowledgement may take when it is told to stop.
 const LAST_WORD: Duration = Duration::from_secs(2);
@@ -26,7 +29,7 @@ const LAST_WORD: Duration = Duration::from_secs(2);
 /// printed and acknowledged too.
 #[derive(Debug, Args)]
 pub(super) struct PollArgs {
-    /// The mailbox: http://HOST[:PORT]/.pollgate/KEY
+    /// The mailbox: http[s]://HOST[:PORT]/.pollgate/KEY
     #[arg(value_parser = Target::parse)]
     url: Target,
     /// How long the poll may be held: seconds, or with a unit such as 5m; the gateway may apply less or more.
@@ -43,6 +46,9 @@ pub(super) struct PollArgs {
     /// asked for, or is the first line of stdin
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+    /// With https: the certificate authorities (PEM) that are believed, in the place of the system's
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
 }
 
 fn wait(text: &str) -> Result<Duration, String> {
@@ -57,8 +63,12 @@ pub(super) fn run(args: PollArgs) -> anyhow::Result<ExitCode> {
         Some(user) => Some(Credentials { password: password(&user)?, user }),
         None => None,
     };
+    let roots = match args.url.tls {
+        true => Some(Trust::open(args.ca_file)?.current(clock::now())),
+        false => None,
+    };
     let session = Session {
-        poller: Poller::new(args.url, credentials),
+        poller: Poller::new(args.url, credentials, roots),
         wait: args.wait,
         json: args.json,
         follow: args.follow,

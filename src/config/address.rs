@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use super::settings::HTTPS;
 use super::value::{Reading, Value};
 
 /// Where to listen: an IP address and a port; port 0 means any free one.
@@ -15,14 +16,33 @@ pub(super) fn listener(value: &Value) -> Reading<SocketAddr> {
         .ok_or_else(|| format!("must be IP:PORT, such as \"0.0.0.0:80\" or \"[::1]:80\", not {value}"))
 }
 
-/// Where to connect to: a name or an IP address, and a port.
-pub(super) fn host_and_port(value: &Value) -> Reading<String> {
-    value.text().filter(|text| split_host_and_port(text).is_some()).map(str::to_owned).ok_or_else(|| {
+/// Where to connect to: a name or an IP address, and a port; with `https://` before it within TLS. A scheme
+/// has its usual port, and `http://` means nothing more than that.
+pub(super) fn upstream(value: &Value) -> Reading<String> {
+    let address = value.text().and_then(|text| {
+        let (scheme, usual_port, rest) = match (strip_scheme(text, HTTPS), strip_scheme(text, "http://")) {
+            (Some(rest), _) => (HTTPS, Some(443), rest),
+            (None, Some(rest)) => ("", Some(80), rest),
+            (None, None) => ("", None, text),
+        };
+        let rest = if usual_port.is_some() { rest.strip_suffix('/').unwrap_or(rest) } else { rest };
+        let with_port = || Some(format!("{rest}:{}", usual_port?));
+        let is_whole = |text: &String| split_host_and_port(text).is_some();
+        let authority = Some(rest.to_owned()).filter(is_whole).or_else(|| with_port().filter(is_whole))?;
+        Some(format!("{scheme}{authority}"))
+    });
+    address.ok_or_else(|| {
         format!(
             "must be HOST:PORT, such as \"127.0.0.1:8000\" or \"im.example.com:80\", with a port from 1 to 65535 \
-             and neither scheme nor path, not {value}"
+             and no path, or \"https://im.example.com\" for TLS, not {value}"
         )
     })
+}
+
+/// What stands behind the scheme, whose case does not matter.
+fn strip_scheme<'a>(text: &'a str, scheme: &str) -> Option<&'a str> {
+    let start = text.get(..scheme.len())?;
+    start.eq_ignore_ascii_case(scheme).then(|| &text[scheme.len()..])
 }
 
 /// The host, lower-cased and as it stands in a URL, and the port.
@@ -154,7 +174,7 @@ mod tests {
     fn upstream_addresses() {
         let long = format!("{}.example:80", "a".repeat(64));
         check(
-            host_and_port,
+            upstream,
             &[
                 ("127.0.0.1:8000", Some("127.0.0.1:8000")),
                 ("IM.Example.com:80", Some("IM.Example.com:80")),
@@ -169,8 +189,17 @@ mod tests {
                 ("127.0.0.1:", None),
                 ("127.0.0.1:65536", None),
                 ("127.0.0.256:80", None),
-                ("http://127.0.0.1:80", None),
+                ("http://127.0.0.1:80", Some("127.0.0.1:80")),
+                ("http://im.example.com/", Some("im.example.com:80")),
+                ("HTTPS://im.example.com", Some("https://im.example.com:443")),
+                ("https://im.example.com:8443", Some("https://im.example.com:8443")),
+                ("https://[::1]", Some("https://[::1]:443")),
+                ("https://", None),
+                ("https://im.example.com/path", None),
+                ("https://user@im.example.com", None),
+                ("ftp://im.example.com:80", None),
                 ("im.example.com:80/path", None),
+                ("im.example.com:80/", None),
                 ("im..example.com:80", None),
                 ("-im.example.com:80", None),
                 ("bücher.example:80", None),

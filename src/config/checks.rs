@@ -10,6 +10,9 @@ use crate::mailbox::DeliveryMode;
 /// Reports every contradiction to the reader.
 pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     let listeners = listeners(config);
+    somebody_is_served(config, reader);
+    certificate_and_addresses(config, reader);
+    authorities_nobody_asks(config, reader);
     listeners_overlap(&listeners, reader);
     upstream_is_us(config, &listeners, reader);
     body_outgrows_store(config, reader);
@@ -34,10 +37,50 @@ pub(super) fn admin_is_exposed(config: &Config, reader: &mut Reader<'_>) {
 
 /// Every listener with its key.
 fn listeners(config: &Config) -> Vec<(String, SocketAddr)> {
-    let public = config.listen.public.iter().enumerate();
-    let public = public.map(|(index, address)| (format!("listen.public[{index}]"), *address));
+    let named = |key: &'static str, list: &[SocketAddr]| {
+        let list = list.to_vec().into_iter().enumerate();
+        list.map(move |(index, address)| (format!("{key}[{index}]"), address))
+    };
+    let tls = named("listen.tls.public", &config.listen.tls.public);
+    let public = named("listen.public", &config.listen.public).chain(tls);
     let others = [("listen.callback", config.listen.callback), ("listen.admin", config.listen.admin)];
     public.chain(others.map(|(key, address)| (key.to_owned(), address))).collect()
+}
+
+fn somebody_is_served(config: &Config, reader: &mut Reader<'_>) {
+    if config.listen.public.is_empty() && config.listen.tls.public.is_empty() {
+        let sentence = "must have at least one item, unless listen.tls.public has".to_owned();
+        reader.contradiction(&["listen.public"], sentence);
+    }
+}
+
+/// Without a certificate there is no TLS, and whoever names one believes that there is.
+fn certificate_and_addresses(config: &Config, reader: &mut Reader<'_>) {
+    let tls = &config.listen.tls;
+    let files = [("listen.tls.certificate", &tls.certificate), ("listen.tls.key", &tls.key)];
+    let keys = ["listen.tls.public", "listen.tls.certificate", "listen.tls.key"];
+    for (key, file) in files {
+        if file.is_none() && !tls.public.is_empty() {
+            reader.contradiction(&keys, format!("TLS needs a certificate and its key, but {key} is not set"));
+        }
+    }
+    if tls.public.is_empty() && files.iter().any(|(_, file)| file.is_some()) {
+        let sentence = "there is a certificate or a key, but listen.tls.public has no address to show it at, \
+                        such as \"0.0.0.0:443\"";
+        reader.contradiction(&keys, sentence.to_owned());
+    }
+}
+
+/// Whoever names authorities believes that the server's certificate is looked at.
+fn authorities_nobody_asks(config: &Config, reader: &mut Reader<'_>) {
+    let upstream = &config.upstream;
+    if upstream.ca_file.is_some() && !upstream.is_tls() {
+        let sentence = format!(
+            "upstream.ca_file is set, but upstream.address is {}, without TLS; TLS begins with https://",
+            upstream.address
+        );
+        reader.contradiction(&["upstream.ca_file", "upstream.address"], sentence);
+    }
 }
 
 fn listeners_overlap(listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
@@ -63,7 +106,7 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
 
 /// A request that goes upstream must not arrive here again.
 fn upstream_is_us(config: &Config, listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
-    let Some((host, port)) = split_host_and_port(&config.upstream.address) else { return };
+    let Some((host, port)) = split_host_and_port(config.upstream.authority()) else { return };
     for (key, listener) in listeners {
         if listener.port() == port && reaches(&host, listener.ip()) {
             let sentence = format!(

@@ -4,17 +4,29 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use super::Auth;
+use super::Config;
 use super::reader::Reader;
+use super::resolve::Files;
 
-/// Reports every file of users and principals that cannot be read, by the word of `look`.
-pub(super) fn check(auth: &Auth, look: fn(&Path) -> io::Result<()>, reader: &mut Reader<'_>) {
+/// Reports every file that is of no use, by the word of `files`.
+pub(super) fn check(config: &Config, files: Files, reader: &mut Reader<'_>) {
+    let auth = &config.auth;
     for (key, file) in [("auth.users_file", &auth.users_file), ("auth.map_file", &auth.map_file)] {
         if let Some(path) = file
-            && let Err(error) = look(path)
+            && let Err(error) = (files.look)(path)
         {
             reader.contradiction(&[key], format!("{} cannot be read: {error}", path.display()));
         }
+    }
+    if let Some((certificate, key)) = config.listen.tls.files()
+        && let Err(problem) = (files.pair)(certificate, key)
+    {
+        reader.contradiction(&["listen.tls.certificate", "listen.tls.key"], problem);
+    }
+    if let Some(path) = config.upstream.ca_file.as_deref()
+        && let Err(problem) = (files.authorities)(path)
+    {
+        reader.contradiction(&["upstream.ca_file"], format!("{}: {problem}", path.display()));
     }
 }
 

@@ -1,5 +1,5 @@
-//! From a path, an environment and flags to a configuration. Only this file, `files` and `token`
-//! touch the disk.
+//! From a path, an environment and flags to a configuration. Only this file, `files`, `token` and those
+//! that they call touch the disk.
 
 use std::path::{Path, PathBuf};
 
@@ -7,9 +7,18 @@ use super::problem::{LoadError, Problem, Source};
 use super::resolve::{Files, For, resolve};
 use super::value::Table;
 use super::{Config, Overrides, Token, env, file, files};
+use crate::tls;
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/pollgate/pollgate.toml";
+
+/// The files as they are.
+const FILES: Files = Files {
+    token: Token::read,
+    look: files::look,
+    pair: tls::check_pair,
+    authorities: tls::check_authorities,
+};
 
 /// The commented sample: every key, at its default.
 pub const SAMPLE: &str = include_str!("../../conf/pollgate.toml");
@@ -24,7 +33,7 @@ pub fn load(
     env: impl IntoIterator<Item = (String, String)>,
     overrides: &Overrides,
 ) -> Result<Config, LoadError> {
-    load_for(For::Gateway(Files { token: Token::read, look: files::look }), path, env, overrides)
+    load_for(For::Gateway(FILES), path, env, overrides)
 }
 
 /// The same for who only wants to know what is set, such as where a gateway is to be asked: the files that

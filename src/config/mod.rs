@@ -52,8 +52,8 @@ pub use policy::{Client, ClientPolicy, Pattern, choose, policies, policy_of, war
 pub use problem::{LoadError, Problem, Source};
 pub use reload::{Changes, Origin, ReloadError, adopt};
 pub use settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, Log,
-    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, ListenTls,
+    Log, LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
 };
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};

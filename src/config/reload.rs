@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use super::{Config, LoadError, Overrides, address, load, locate};
-use crate::auth;
+use super::{Config, ListenTls, LoadError, Overrides, address, load, locate};
+use crate::watched::Unusable;
 
 /// Where a configuration came from, and can be read from again.
 #[derive(Clone, Debug, Default)]
@@ -38,9 +38,9 @@ pub enum ReloadError {
     /// It is not valid.
     #[error(transparent)]
     Invalid(#[from] LoadError),
-    /// A file that it names could be read a moment ago, and now cannot.
+    /// A file that it names was fine a moment ago, and now is not.
     #[error("{0}")]
-    Unusable(#[from] auth::OpenError),
+    Unusable(#[from] Unusable),
 }
 
 impl ReloadError {
@@ -70,6 +70,8 @@ pub fn adopt(running: &Config, mut written: Config) -> (Config, Changes) {
     keep("listen.public", &running.listen.public, &mut written.listen.public, &mut need_restart);
     keep("listen.callback", &running.listen.callback, &mut written.listen.callback, &mut need_restart);
     keep("listen.admin", &running.listen.admin, &mut written.listen.admin, &mut need_restart);
+    keep("listen.tls.public", &running.listen.tls.public, &mut written.listen.tls.public, &mut need_restart);
+    keep_certificate(&running.listen.tls, &mut written.listen.tls);
     keep("store", &running.store, &mut written.store, &mut need_restart);
     keep(
         "delivery.max_concurrent",
@@ -80,6 +82,13 @@ pub fn adopt(running: &Config, mut written: Config) -> (Config, Changes) {
     keep("log.format", &running.log.format, &mut written.log.format, &mut need_restart);
     let followed = differing(running, &written);
     (written, Changes { followed, need_restart })
+}
+
+/// Addresses that stay until the restart need a certificate until then.
+fn keep_certificate(running: &ListenTls, written: &mut ListenTls) {
+    if running.files().is_some() && written.files().is_none() {
+        written.clone_from(running);
+    }
 }
 
 /// Leaves a setting as it runs, and names it if it was to be another.
@@ -172,6 +181,18 @@ mod tests {
         assert_eq!(next.upstream.address, "10.0.0.9:80");
         assert_eq!((next.log.level, next.log.format), (LogLevel::Debug, LogFormat::Text));
         assert_eq!((&next.listen, &next.store), (&running.listen, &running.store));
+    }
+
+    #[test]
+    fn a_certificate_can_be_another_and_stays_while_there_is_an_address_for_it() {
+        let running = config("[listen.tls]\npublic = ['127.0.0.1:1']\ncertificate = 'a'\nkey = 'b'\n");
+        let other = config("[listen.tls]\npublic = ['127.0.0.1:2']\ncertificate = 'c'\nkey = 'd'\n");
+        let (next, changed) = adopt(&running, other);
+        assert_eq!(next.listen.tls.files(), Some(("c".as_ref(), "d".as_ref())));
+        assert_eq!(next.listen.tls.public, running.listen.tls.public);
+        assert_eq!((changed.followed, changed.need_restart), (vec!["listen"], vec!["listen.tls.public"]));
+        let (next, changed) = adopt(&running, config(""));
+        assert_eq!((&next, changed.need_restart), (&running, vec!["listen.tls.public"]));
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::duration::{
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, Log,
-    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, ListenTls,
+    Log, LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
@@ -38,6 +38,10 @@ pub(super) struct Files {
     pub(super) token: fn(&Path) -> Result<Token, TokenError>,
     /// Sees whether a file can be read that is read later.
     pub(super) look: fn(&Path) -> std::io::Result<()>,
+    /// Says what is wrong with a certificate and its key.
+    pub(super) pair: fn(&Path, &Path) -> Result<(), String>,
+    /// Says what is wrong with a file of certificate authorities.
+    pub(super) authorities: fn(&Path) -> Result<(), String>,
 }
 
 /// The configuration that the layers make, or everything that is wrong with them.
@@ -54,7 +58,7 @@ pub(super) fn resolve(
     if let For::Gateway(files) = whom {
         checks::admin_is_exposed(&config, &mut reader);
         read_secrets(&mut config.admin, files.token, &mut reader);
-        files::check(&config.auth, files.look, &mut reader);
+        files::check(&config, files, &mut reader);
     }
     reader.finish()?;
     Ok(config)
@@ -98,9 +102,19 @@ pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
 fn listen(section: &mut Section<'_, '_>) -> Listen {
     let preset = Listen::default();
     Listen {
-        public: section.list_of_some("public", preset.public, address::listener),
+        public: section.list("public", preset.public, address::listener),
         callback: section.read("callback", preset.callback, address::listener),
         admin: section.read("admin", preset.admin, address::listener),
+        tls: section.section("tls", "[listen.tls]", listen_tls),
+    }
+}
+
+fn listen_tls(section: &mut Section<'_, '_>) -> ListenTls {
+    let preset = ListenTls::default();
+    ListenTls {
+        public: section.list("public", preset.public, address::listener),
+        certificate: section.read("certificate", preset.certificate, optional_path),
+        key: section.read("key", preset.key, optional_path),
     }
 }
 
@@ -111,7 +125,8 @@ fn forwarded(value: &Value) -> Reading<Option<Forwarded>> {
 fn upstream(section: &mut Section<'_, '_>) -> Upstream {
     let preset = Upstream::default();
     Upstream {
-        address: section.read("address", preset.address, address::host_and_port),
+        address: section.read("address", preset.address, address::upstream),
+        ca_file: section.read("ca_file", preset.ca_file, optional_path),
         server_names: section.list("server_names", preset.server_names, address::server_name),
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),

@@ -1,7 +1,7 @@
 //! The resolved settings: plain values, valid by the time anyone sees them.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -10,6 +10,9 @@ use super::Token;
 use super::policy::ClientPolicy;
 use crate::auth::digest::Algorithm;
 use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
+
+/// What stands before the address of a server that is spoken to within TLS.
+pub(super) const HTTPS: &str = "https://";
 
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,12 +46,33 @@ pub struct Config {
 /// `[listen]`: no two of these overlap, except on port 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// For clients: proxied requests and polls. Never empty.
+    /// For clients: proxied requests and polls. Empty only if clients are served within TLS.
     pub public: Vec<SocketAddr>,
     /// For the legacy server's callbacks.
     pub callback: SocketAddr,
     /// For operators: metrics, health, API and page.
     pub admin: SocketAddr,
+    /// For clients within TLS.
+    pub tls: ListenTls,
+}
+
+/// `[listen.tls]`: with addresses there are a certificate and a key, and the other way round.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListenTls {
+    /// As `listen.public`, within TLS.
+    pub public: Vec<SocketAddr>,
+    /// The file of the certificate, and of those between it and its authority (PEM).
+    pub certificate: Option<PathBuf>,
+    /// The file of its key (PEM).
+    pub key: Option<PathBuf>,
+}
+
+impl ListenTls {
+    /// The certificate and the key, if there are addresses to show them at.
+    pub fn files(&self) -> Option<(&Path, &Path)> {
+        let files = self.certificate.as_deref().zip(self.key.as_deref());
+        files.filter(|_| !self.public.is_empty())
+    }
 }
 
 impl Default for Listen {
@@ -57,6 +81,7 @@ impl Default for Listen {
             public: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))],
             callback: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
+            tls: ListenTls::default(),
         }
     }
 }
@@ -64,8 +89,12 @@ impl Default for Listen {
 /// `[upstream]`: every time-out is longer than zero.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
-    /// `HOST:PORT` as written; the host is a name or an address (IPv6 in brackets), the port is not 0.
+    /// `HOST:PORT` as written, with `https://` before it if the server is spoken to within TLS; the host is
+    /// a name or an address (IPv6 in brackets), the port is not 0.
     pub address: String,
+    /// The file of the authorities (PEM) of which one must have signed the server's certificate; without it
+    /// the system's are believed.
+    pub ca_file: Option<PathBuf>,
     /// The server's own names in logical URLs, in lower case, as they stand in a URL (IPv6 in brackets).
     pub server_names: Vec<String>,
     /// How long a connection may take to be made.
@@ -82,6 +111,7 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             address: "127.0.0.1:8000".to_owned(),
+            ca_file: None,
             server_names: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
@@ -111,6 +141,24 @@ impl Forwarded {
             Some(Self::XForwardedFor) => "x-forwarded-for",
             Some(Self::Forwarded) => "forwarded",
         }
+    }
+}
+
+impl Upstream {
+    /// Whether the server is spoken to within TLS.
+    pub fn is_tls(&self) -> bool {
+        self.address.starts_with(HTTPS)
+    }
+
+    /// `HOST:PORT`.
+    pub fn authority(&self) -> &str {
+        self.address.strip_prefix(HTTPS).unwrap_or(&self.address)
+    }
+
+    /// The host alone, IPv6 without brackets.
+    pub fn host(&self) -> &str {
+        let host = self.authority().rsplit_once(':').map_or(self.authority(), |(host, _)| host);
+        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 

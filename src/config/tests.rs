@@ -25,7 +25,12 @@ fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<C
         file::parse(path, text)?,
         env,
         overrides,
-        For::Gateway(Files { token: read_token, look: |_| Ok(()) }),
+        For::Gateway(Files {
+            token: read_token,
+            look: |_| Ok(()),
+            pair: |_, _| Ok(()),
+            authorities: |_| Ok(()),
+        }),
     )
 }
 
@@ -66,9 +71,15 @@ fn nothing_set_is_the_documented_defaults() {
             ],
             callback: 127.0.0.1:8081,
             admin: 127.0.0.1:9180,
+            tls: ListenTls {
+                public: [],
+                certificate: None,
+                key: None,
+            },
         },
         upstream: Upstream {
             address: "127.0.0.1:8000",
+            ca_file: None,
             server_names: [],
             connect_timeout: 5s,
             read_timeout: 60s,
@@ -226,8 +237,13 @@ fn every_key_can_be_set() {
         public = ["127.0.0.1:8080", "[::1]:8080"]
         callback = "10.0.0.5:81"
         admin = "192.0.2.1:0"
+        [listen.tls]
+        public = ["127.0.0.1:8443"]
+        certificate = "/etc/pollgate/tls.pem"
+        key = "tls.key"
         [upstream]
-        address = "exchange:80"
+        address = "https://exchange"
+        ca_file = "ca.pem"
         server_names = ["IM.Example.com", "im"]
         connect_timeout = 1
         read_timeout = "2m"
@@ -323,9 +339,23 @@ fn every_key_can_be_set() {
             ],
             callback: 10.0.0.5:81,
             admin: 192.0.2.1:0,
+            tls: ListenTls {
+                public: [
+                    127.0.0.1:8443,
+                ],
+                certificate: Some(
+                    "/etc/pollgate/tls.pem",
+                ),
+                key: Some(
+                    "tls.key",
+                ),
+            },
         },
         upstream: Upstream {
-            address: "exchange:80",
+            address: "https://exchange:443",
+            ca_file: Some(
+                "ca.pem",
+            ),
             server_names: [
                 "im.example.com",
                 "im",
@@ -937,6 +967,40 @@ fn who_may_poll_is_without_contradiction() {
         let env = if env[0].1.is_empty() { &[][..] } else { &env[..] };
         assert_eq!(problems(&format!("[auth]\n{text}"), env), expected, "{text}");
     }
+}
+
+#[test]
+fn tls_is_whole_or_not_there() {
+    let wrong = |text: &str| problems(text, &[]);
+    let lone = "[listen.tls]\npublic = ['127.0.0.1:443']\n";
+    assert_eq!(
+        wrong(lone),
+        "p.toml:2: listen.tls.public: TLS needs a certificate and its key, but listen.tls.certificate is not set\n\
+         p.toml:2: listen.tls.public: TLS needs a certificate and its key, but listen.tls.key is not set"
+    );
+    assert_eq!(
+        wrong("[listen.tls]\ncertificate = 'a'\nkey = 'b'\n"),
+        "p.toml:3: listen.tls.key: there is a certificate or a key, but listen.tls.public has no address to show \
+         it at, such as \"0.0.0.0:443\""
+    );
+    let whole = format!("[listen]\npublic = []\n{lone}certificate = 'a'\nkey = 'b'\n");
+    assert_eq!(wrong(&whole), "");
+    assert_eq!(
+        wrong("[listen]\npublic = []"),
+        "p.toml:2: listen.public: must have at least one item, unless listen.tls.public has"
+    );
+    assert_eq!(
+        wrong("[upstream]\naddress = 'h:1'\nca_file = 'a'\n"),
+        "p.toml:3: upstream.ca_file: upstream.ca_file is set, but upstream.address is h:1, without TLS; TLS begins \
+         with https://"
+    );
+    assert_eq!(
+        wrong(
+            "[listen]\npublic = ['0.0.0.0:443']\n[listen.tls]\npublic = ['127.0.0.1:443']\ncertificate = 'a'\nkey = 'b'"
+        ),
+        "p.toml:4: listen.tls.public[0]: each listener needs an address of its own, but listen.public[0] is \
+         0.0.0.0:443 and listen.tls.public[0] is 127.0.0.1:443"
+    );
 }
 
 #[test]

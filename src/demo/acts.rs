@@ -241,7 +241,12 @@ fn start_server(trace: &Arc<Trace>, whom_it_calls: &'static str) -> anyhow::Resu
 
 fn start_gateway(upstream: SocketAddr) -> anyhow::Result<Running> {
     let mut config = Config {
-        listen: Listen { public: vec![loopback()], callback: loopback(), admin: loopback() },
+        listen: Listen {
+            public: vec![loopback()],
+            callback: loopback(),
+            admin: loopback(),
+            ..Listen::default()
+        },
         ..Config::default()
     };
     config.upstream.address = upstream.to_string();

@@ -8,12 +8,13 @@
 use std::net::IpAddr;
 
 use super::poll::Target;
-use crate::auth::{self, OpenError, Proven, Refusal, Settings, Verifier};
+use crate::auth::{self, Proven, Refusal, Settings, Verifier};
 use crate::clock;
 use crate::config::Auth;
 use crate::http1::{Headers, RequestHead, Response};
 use crate::store::Found;
 use crate::telemetry::{AuthResult, Metrics};
+use crate::watched::Unusable;
 
 /// Decides it.
 pub struct Access {
@@ -27,7 +28,7 @@ pub struct Visitor(Option<Box<Proven>>);
 
 impl Access {
     /// As the configuration says. Reads the files that it names.
-    pub fn open(auth: &Auth) -> Result<Self, OpenError> {
+    pub fn open(auth: &Auth) -> Result<Self, Unusable> {
         let needs_capability = auth.mode.needs_capability();
         let Some(users_file) = auth.users_file.clone().filter(|_| auth.mode.asks_for_credentials()) else {
             return Ok(Self { verifier: None, needs_capability });

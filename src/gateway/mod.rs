@@ -11,6 +11,7 @@
 //!   comes.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
+//! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
 //! - [`deliver`]: messages brought to clients that are called.
@@ -30,6 +31,7 @@ pub mod proxy;
 pub mod public;
 mod stream;
 pub mod subscribe;
+mod tls;
 mod upstream;
 
 use std::sync::Arc;
@@ -37,14 +39,15 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::OpenError;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
 use crate::mailbox::{Lost, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics};
+use crate::watched::Unusable;
 
 pub use access::Access;
+pub use tls::Tls;
 pub use upstream::Upstream;
 
 /// What all parts of the gateway share.
@@ -54,6 +57,8 @@ pub struct Gateway {
     pub store: Arc<dyn MailboxStore>,
     /// Who may poll.
     access: ArcSwap<Access>,
+    /// The certificate that clients are shown, and whom to believe of the upstream.
+    tls: ArcSwap<Tls>,
     /// The counters.
     pub metrics: Arc<Metrics>,
     /// Told of what is lost.
@@ -86,6 +91,7 @@ impl Gateway {
         config: LiveConfig,
         store: Arc<dyn MailboxStore>,
         access: Access,
+        tls: Tls,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
@@ -94,6 +100,7 @@ impl Gateway {
             config,
             store,
             access: ArcSwap::from_pointee(access),
+            tls: ArcSwap::from_pointee(tls),
             metrics,
             drops,
             upstream: Upstream::default(),
@@ -117,13 +124,20 @@ impl Gateway {
         self.access.load()
     }
 
+    /// TLS, as of now.
+    fn tls(&self) -> Guard<Arc<Tls>> {
+        self.tls.load()
+    }
+
     /// Follows another configuration from now on; what is on its way goes on as it began. `Err` leaves all
     /// as it was.
-    pub fn follow(&self, next: Config) -> Result<(), OpenError> {
+    pub fn follow(&self, next: Config) -> Result<(), Unusable> {
+        let tls = self.tls().follow(&self.config(), &next)?;
         // With the same settings it goes on: it knows which credentials were used already.
         if self.config().auth != next.auth {
             self.access.store(Arc::new(Access::open(&next.auth)?));
         }
+        self.tls.store(Arc::new(tls));
         self.config.store(Arc::new(next));
         self.see_policies();
         Ok(())
@@ -137,6 +151,8 @@ impl Gateway {
     /// Does what is due: leases and messages end, and what was logged as going on may be over.
     pub async fn tick(&self, now: Timestamp) {
         let config = self.config();
+        let ends = self.tls().certificate().map(|certificate| certificate.current(now).ends());
+        self.metrics.certificate_ends(ends);
         let expired = self.store.expire(&config.polling.limits, now).await;
         self.metrics.mailboxes_expired(expired.ended);
         self.record_lost(&expired.lost, now);

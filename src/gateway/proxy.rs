@@ -15,10 +15,14 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
 use super::subscribe::{self, Intent};
+use crate::clock;
 use crate::telemetry::UpstreamError;
 
 /// After how many seconds a request may be tried again for whose body there was no room.
 const RETRY_AFTER: u64 = 10;
+
+/// The numbers of connections, below those of authorities: there will never be so many of either.
+const OWN_CONNECTION_BITS: u32 = 44;
 
 /// Passes requests on to the upstream.
 pub struct Proxy(pub Arc<Gateway>);
@@ -70,12 +74,14 @@ impl ProxyHttp for Proxy {
     ) -> pingora::Result<Box<HttpPeer>> {
         let config = self.0.config();
         let upstream = &config.upstream;
-        let address =
-            self.0.upstream.resolve(&upstream.address, upstream.connect_timeout).await.map_err(|error| {
-                passage.failure = Some(UpstreamError::Resolve);
-                Error::explain(ErrorType::HTTPStatus(502), error.to_string())
-            })?;
-        let mut peer = HttpPeer::new(address, false, String::new());
+        let address = self.0.upstream.resolve(upstream.authority(), upstream.connect_timeout).await;
+        let address = address.map_err(|error| {
+            passage.failure = Some(UpstreamError::Resolve);
+            Error::explain(ErrorType::HTTPStatus(502), error.to_string())
+        })?;
+        let tls = self.0.tls().authorities().map(|authorities| authorities.for_pingora(clock::now()));
+        let name = if tls.is_some() { upstream.host().to_owned() } else { String::new() };
+        let mut peer = HttpPeer::new(address, tls.is_some(), name);
         peer.options.connection_timeout = Some(upstream.connect_timeout);
         peer.options.total_connection_timeout = Some(upstream.connect_timeout);
         peer.options.read_timeout = Some(upstream.read_timeout);
@@ -85,6 +91,11 @@ impl ProxyHttp for Proxy {
         peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
         // Idle connections are found again by this, among other things; 0 is everybody's.
         peer.group_key = passage.own_connection.unwrap_or(0);
+        if let Some(tls) = tls {
+            // What was believed for other authorities is not found again.
+            peer.group_key |= tls.generation << OWN_CONNECTION_BITS;
+            peer.options.ca = Some(tls.certificates.clone());
+        }
         Ok(Box::new(peer))
     }
 
@@ -144,6 +155,7 @@ impl ProxyHttp for Proxy {
         let (status, text) = match failure {
             UpstreamError::Resolve => (502, "the server behind this gateway cannot be found"),
             UpstreamError::Connect => (502, "the server behind this gateway takes no connection"),
+            UpstreamError::Tls => (502, "the server behind this gateway cannot be trusted"),
             UpstreamError::TimedOut => (504, "the server behind this gateway did not answer in time"),
             UpstreamError::Broken => (502, "the server behind this gateway broke off its answer"),
         };
@@ -189,6 +201,7 @@ fn classify(error: &Error) -> UpstreamError {
             ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
                 Some(UpstreamError::Connect)
             }
+            ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => Some(UpstreamError::Tls),
             _ => None,
         })
         .unwrap_or(UpstreamError::Broken)
@@ -253,6 +266,8 @@ mod tests {
             (ErrorType::WriteTimedout, UpstreamError::TimedOut),
             (ErrorType::ConnectRefused, UpstreamError::Connect),
             (ErrorType::ConnectNoRoute, UpstreamError::Connect),
+            (ErrorType::TLSHandshakeFailure, UpstreamError::Tls),
+            (ErrorType::InvalidCert, UpstreamError::Tls),
             (ErrorType::ConnectionClosed, UpstreamError::Broken),
             (ErrorType::InvalidHTTPHeader, UpstreamError::Broken),
         ] {

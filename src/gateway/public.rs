@@ -9,14 +9,17 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use bytes::Bytes;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::{HttpProxy, http_proxy};
 use pingora::server::configuration::ServerConf;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
@@ -25,13 +28,14 @@ use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::{ClientStream, Passing};
-use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe};
+use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls};
 use crate::clock;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
     Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
+use crate::tls::Stream;
 
 /// The largest body of a poll: it means nothing, and is read only to be passed over.
 const POLL_BODY: usize = 64 * 1024;
@@ -45,7 +49,7 @@ const UPSTREAM_POOL: usize = 1024;
 /// A client's connection, and what belongs to it.
 struct Line {
     /// None once it has ended.
-    connection: Option<Connection<TcpStream>>,
+    connection: Option<Connection<Stream>>,
     peer: SocketAddr,
     /// Its share of the gateway.
     guest: Guest,
@@ -56,7 +60,7 @@ struct Line {
 }
 
 impl Line {
-    fn client(&mut self) -> Option<poll::Client<'_, TcpStream>> {
+    fn client(&mut self) -> Option<poll::Client<'_, Stream>> {
         let Self { connection, guest, stop, .. } = self;
         Some(poll::Client { connection: connection.as_mut()?, stop, guest })
     }
@@ -78,8 +82,14 @@ pub struct Public {
 impl Public {
     /// Serves clients of this gateway.
     pub fn new(gateway: Arc<Gateway>, threads: usize) -> Self {
-        let conf =
-            ServerConf { threads, upstream_keepalive_pool_size: UPSTREAM_POOL, ..ServerConf::default() };
+        let conf = ServerConf {
+            threads,
+            upstream_keepalive_pool_size: UPSTREAM_POOL,
+            // Each connection is told whom to believe. Without a file pingora would read those of the system
+            // now, whether or not there is TLS, and panic over the first that it cannot parse.
+            ca_file: Some("/dev/null".to_owned()),
+            ..ServerConf::default()
+        };
         let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy(gateway.clone())));
         Self {
             gateway,
@@ -99,26 +109,64 @@ impl Public {
     /// Serves one connection until either side is done with it.
     pub fn serve(self: Arc<Self>, stream: TcpStream, peer: SocketAddr) -> impl Future<Output = ()> + Send {
         // Not within the future, which would have a place for what it was given beside what it makes of it.
+        let line = match self.enter(peer) {
+            Ok(guest) => Some(self.line(Stream::Plain(stream), peer, guest)),
+            Err(full) => {
+                self.turn_away(&stream, full);
+                None
+            }
+        };
+        self.serve_line(line)
+    }
+
+    /// The same within TLS. What it costs to shake hands is asked of the doors first.
+    pub fn serve_tls(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> impl Future<Output = ()> + Send {
+        let entered = self.enter(peer);
+        async move {
+            let guest = match entered {
+                Ok(guest) => guest,
+                Err(full) => {
+                    self.gateway.metrics.connection_refused(full.name());
+                    let _ = stream.try_write(&tls::NO_ROOM);
+                    return;
+                }
+            };
+            let connected = self.gateway.metrics.connected();
+            let stream = Box::pin(tls::shake_hands(&self.gateway, stream)).await;
+            drop(connected);
+            let Some(stream) = stream else { return };
+            let line = self.line(stream, peer, guest);
+            Box::pin(self.serve_line(Some(line))).await;
+        }
+    }
+
+    /// A share of the gateway for a connection from there, or why there is none.
+    fn enter(&self, peer: SocketAddr) -> Result<Guest, Full> {
         let mut bounds = bounds(&self.gateway);
         bounds.connections = bounds.connections.min(self.descriptors);
         if forwarded::is_trusted(&self.gateway.config().limits.trusted_proxies, peer.ip().to_canonical()) {
             // They are the connections of all whom it speaks for.
             bounds.connections_per_address = u64::MAX;
         }
-        let mut line = match self.doors.enter(peer.ip(), bounds) {
-            Ok(guest) => Some(Line {
-                connection: Some(Connection::new(stream)),
-                peer,
-                guest,
-                // Of its own: to wait for the one that all share, each would queue at its lock.
-                stop: self.gateway.stop.child_token(),
-                own_connection: None,
-            }),
-            Err(full) => {
-                self.turn_away(&stream, full);
-                None
-            }
-        };
+        self.doors.enter(peer.ip(), bounds)
+    }
+
+    fn line(&self, stream: Stream, peer: SocketAddr, guest: Guest) -> Line {
+        Line {
+            connection: Some(Connection::new(stream)),
+            peer,
+            guest,
+            // Of its own: to wait for the one that all share, each would queue at its lock.
+            stop: self.gateway.stop.child_token(),
+            own_connection: None,
+        }
+    }
+
+    fn serve_line(self: Arc<Self>, mut line: Option<Line>) -> impl Future<Output = ()> + Send {
         async move {
             let Some(line) = &mut line else { return };
             let _connected = self.gateway.metrics.connected();
@@ -140,7 +188,11 @@ impl Public {
         loop {
             let connection = line.connection.as_mut()?;
             let head = match self.next_head(connection, &line.stop).await {
-                Ok(head) => head?,
+                Ok(Some(head)) => head,
+                Ok(None) => {
+                    Box::pin(part(line.connection.take()?)).await;
+                    return None;
+                }
                 Err(error) => {
                     if let Some(answer) = answer_to_bad_head(&error) {
                         Box::pin(self.refuse(line.connection.take()?, Version::Http11, answer)).await;
@@ -198,7 +250,7 @@ impl Public {
     /// The body of a poll means nothing.
     async fn pass_over_body(
         &self,
-        connection: &mut Connection<TcpStream>,
+        connection: &mut Connection<Stream>,
         head: &RequestHead,
     ) -> Result<(), Response> {
         let mut room = self.gateway.room();
@@ -208,7 +260,7 @@ impl Public {
     /// The next request's head; none if there is none, or none is wanted any more.
     async fn next_head(
         &self,
-        connection: &mut Connection<TcpStream>,
+        connection: &mut Connection<Stream>,
         stop: &CancellationToken,
     ) -> Result<Option<RequestHead>, ReadHeadError> {
         let ServeLimits { head, times, .. } = limits(&self.gateway);
@@ -253,12 +305,12 @@ impl Public {
     /// Hands the request to pingora. Returns the connection if it can carry another request.
     async fn pass(
         &self,
-        connection: Connection<TcpStream>,
+        connection: Connection<Stream>,
         head: RequestHead,
         peer: SocketAddr,
         client: IpAddr,
         own_connection: Option<u64>,
-    ) -> Option<Connection<TcpStream>> {
+    ) -> Option<Connection<Stream>> {
         let version = head.version;
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
@@ -270,7 +322,8 @@ impl Public {
                 Err(Response::text(413, BodyError::TooLarge))
             }
             Ok(head) => {
-                let prepared = subscribe::prepare(&self.gateway, &head, client).await;
+                let scheme = if connection.stream().is_tls() { "https" } else { "http" };
+                let prepared = subscribe::prepare(&self.gateway, &head, client, scheme).await;
                 prepared.map(|prepared| (prepared, head))
             }
             // What was added found no room.
@@ -318,7 +371,7 @@ impl Public {
     }
 
     /// Answers what was not read to its end, and closes.
-    async fn refuse(&self, connection: Connection<TcpStream>, version: Version, answer: Response) {
+    async fn refuse(&self, connection: Connection<Stream>, version: Version, answer: Response) {
         self.gateway.metrics.request_refused(answer.status);
         refuse(connection, version, answer, limits(&self.gateway).times).await;
     }
@@ -332,6 +385,15 @@ impl Public {
         };
         let answer = Response::text(status, full).with("Retry-After", RETRY_AFTER);
         let _ = stream.try_write(&answer.last_words(clock::wall()));
+    }
+}
+
+/// Ends an idle connection. Within TLS that is said before it is done (RFC 8446 §6.1).
+async fn part(mut connection: Connection<Stream>) {
+    const LAST_WORD: Duration = Duration::from_secs(1);
+    if connection.stream().is_tls() {
+        // Who is gone already need not be told.
+        let _ = timeout(LAST_WORD, connection.stream_mut().shutdown()).await;
     }
 }
 
@@ -374,7 +436,7 @@ fn outcome(written: &std::io::Result<()>) -> Outcome {
 
 /// Writes a stream of events, piece by piece.
 async fn write_events(
-    client: poll::Client<'_, TcpStream>,
+    client: poll::Client<'_, Stream>,
     head: Bytes,
     mut events: poll::Events,
     version: Version,

@@ -19,9 +19,9 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::http1::{Allowance, ChunkScanner, Connection, Framing};
+use crate::tls::Stream;
 
 /// Pingora writes an answer in pieces and says when to send them; so much is collected at most.
 const WRITE_BUFFER: usize = 16 * 1024;
@@ -32,7 +32,7 @@ const HELD: u64 = 128 * 1024;
 /// A client's connection for the time of one request.
 #[derive(Debug)]
 pub struct ClientStream {
-    connection: Connection<TcpStream>,
+    connection: Connection<Stream>,
     /// What is left of the head.
     head: Bytes,
     body: Body,
@@ -68,7 +68,7 @@ impl ClientStream {
     ///
     /// A body in chunks of more than so many bytes, chunk heads and all, fails as too large; that one of a
     /// known length is not larger was seen before.
-    pub fn new(connection: Connection<TcpStream>, head: Bytes, body: Passing, peer: SocketAddr) -> Self {
+    pub fn new(connection: Connection<Stream>, head: Bytes, body: Passing, peer: SocketAddr) -> Self {
         let Passing { framing, most, room } = body;
         let digest = SocketDigest::from_raw_fd(connection.stream().as_raw_fd());
         // A cell that was just made is empty.
@@ -83,7 +83,7 @@ impl ClientStream {
     }
 
     /// The connection, if it is in a state in which another request can follow.
-    pub fn into_connection(self) -> Option<Connection<TcpStream>> {
+    pub fn into_connection(self) -> Option<Connection<Stream>> {
         let done = self.head.is_empty() && self.body.is_done() && self.output.is_empty();
         done.then_some(self.connection)
     }

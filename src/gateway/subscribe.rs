@@ -59,7 +59,8 @@ pub struct Subscribed {
     poll_key: PollKey,
     /// The mailboxes that the same subscription had before the client moved to another address.
     replaces: Vec<MailboxId>,
-    /// The name under which the client knows the gateway.
+    /// The scheme and the name under which the client knows the gateway.
+    scheme: &'static str,
     host: String,
     /// How long the client wants the lease.
     lease: Option<Duration>,
@@ -75,7 +76,14 @@ pub type Field = (&'static str, String);
 /// Reads a request that is to be passed on. A subscription gets its mailbox here, before it goes
 /// upstream: the first callback may be faster than the answer. What must not be passed on comes as its
 /// answer.
-pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> Result<Prepared, Response> {
+///
+/// `scheme` is the one under which the client knows the gateway.
+pub async fn prepare(
+    gateway: &Gateway,
+    head: &RequestHead,
+    client: IpAddr,
+    scheme: &'static str,
+) -> Result<Prepared, Response> {
     let config = gateway.config();
     if !config.polling.poll_support {
         return Ok(Prepared { head: head.raw(), intent: Intent::Pass });
@@ -99,7 +107,7 @@ pub async fn prepare(gateway: &Gateway, head: &RequestHead, client: IpAddr) -> R
             let token = CallbackToken::from_random(rand::random());
             let address = format!("{}/{token}", config.callback.url);
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
-            let subscribed = open(gateway, subscribe, token, replaces).await?;
+            let subscribed = open(gateway, subscribe, token, replaces, scheme).await?;
             Ok(Prepared {
                 head: head.with_field(CALL_BACK, &address),
                 intent: Intent::Subscribe(Box::new(subscribed)),
@@ -113,6 +121,7 @@ async fn open(
     subscribe: Subscribe,
     token: CallbackToken,
     replaces: Vec<MailboxId>,
+    scheme: &'static str,
 ) -> Result<Subscribed, Response> {
     let poll_key = PollKey::from_random(rand::random());
     let host = subscribe.subscription.host.to_string();
@@ -137,7 +146,7 @@ async fn open(
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
     let lease = subscribe.lease;
-    Ok(Subscribed { mailbox, poll_key, replaces, host, lease, message_life_time, poll_interval })
+    Ok(Subscribed { mailbox, poll_key, replaces, scheme, host, lease, message_life_time, poll_interval })
 }
 
 /// How many mailboxes there may be with a new one that replaces others: those go when it is there.
@@ -219,8 +228,9 @@ pub(super) async fn end(gateway: &Gateway, mailbox: MailboxId) {
 
 impl Subscribed {
     fn fields(&self) -> Vec<Field> {
-        let scheme = if self.host.is_empty() { String::new() } else { format!("http://{}", self.host) };
-        let mut fields = vec![("Content-Location", format!("{scheme}{}{}", poll::PATH, self.poll_key))];
+        let Self { scheme, host, poll_key, .. } = self;
+        let origin = if host.is_empty() { String::new() } else { format!("{scheme}://{host}") };
+        let mut fields = vec![("Content-Location", format!("{origin}{}{poll_key}", poll::PATH))];
         if let Some(applied) = self.message_life_time {
             fields.push(("Poll-Message-Lifetime", applied.as_secs().to_string()));
         }

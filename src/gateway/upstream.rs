@@ -9,7 +9,12 @@ use arc_swap::ArcSwapOption;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
+use super::Gateway;
 use crate::clock;
+use crate::config;
+use crate::http1::Connection;
+use crate::http1::client::{CallError, dial};
+use crate::tls::{self, Stream};
 
 /// How long a resolved name is believed: a server that moves is followed soon, and a name server is not
 /// asked for each request.
@@ -26,6 +31,22 @@ struct Resolved {
     name: String,
     address: SocketAddr,
     at: Instant,
+}
+
+impl Gateway {
+    /// A connection to the upstream, beside those that pingora makes.
+    pub(super) async fn connect_upstream(
+        &self,
+        upstream: &config::Upstream,
+    ) -> Result<Connection<Stream>, CallError> {
+        let within = upstream.connect_timeout;
+        let stream = dial(upstream.authority(), within).await?;
+        let authorities = self.tls().authorities().map(|authorities| authorities.current(clock::now()));
+        let Some(roots) = authorities else { return Ok(Connection::new(Stream::Plain(stream))) };
+        let shaken = timeout(within, tls::connect(stream, upstream.host(), &roots)).await;
+        let stream = shaken.map_err(|_| CallError::TimedOut(within))?.map_err(CallError::Connect)?;
+        Ok(Connection::new(stream))
+    }
 }
 
 impl Upstream {

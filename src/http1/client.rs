@@ -75,12 +75,17 @@ pub enum CallError {
 
 /// Connects to `address`, a host and a port.
 pub async fn connect(address: &str, within: Duration) -> Result<Connection<TcpStream>, CallError> {
+    dial(address, within).await.map(Connection::new)
+}
+
+/// The same for who has something else to do before the first request.
+pub async fn dial(address: &str, within: Duration) -> Result<TcpStream, CallError> {
     let stream = timeout(within, TcpStream::connect(address))
         .await
         .map_err(|_| CallError::TimedOut(within))?
         .map_err(CallError::Connect)?;
     stream.set_nodelay(true)?;
-    Ok(Connection::new(stream))
+    Ok(stream)
 }
 
 /// Sends a request and reads its answer, all `within` that time; a body up to `most` bytes.

@@ -10,6 +10,7 @@ use prometheus::{
 
 use super::reloads::ReloadMetrics;
 use super::store::StoreMetrics;
+use super::tls::{Handshake, TlsMetrics};
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
 use crate::store::{Commit, CreateError, StoreStatus, StoreTotals};
@@ -130,13 +131,20 @@ pub enum UpstreamError {
     Connect,
     /// It did not answer in time.
     TimedOut,
+    /// It speaks no TLS, or its certificate is not believed.
+    Tls,
     /// The connection broke, or what came was no answer.
     Broken,
 }
 
 impl UpstreamError {
-    const ALL: [UpstreamError; 4] =
-        [UpstreamError::Resolve, UpstreamError::Connect, UpstreamError::TimedOut, UpstreamError::Broken];
+    const ALL: [UpstreamError; 5] = [
+        UpstreamError::Resolve,
+        UpstreamError::Connect,
+        UpstreamError::TimedOut,
+        UpstreamError::Tls,
+        UpstreamError::Broken,
+    ];
 
     /// The word in metrics and logs.
     pub fn name(self) -> &'static str {
@@ -144,6 +152,7 @@ impl UpstreamError {
             UpstreamError::Resolve => "resolve",
             UpstreamError::Connect => "connect",
             UpstreamError::TimedOut => "timeout",
+            UpstreamError::Tls => "tls",
             UpstreamError::Broken => "broken",
         }
     }
@@ -181,6 +190,7 @@ pub struct Metrics {
     store: StoreMetrics,
     reloads: ReloadMetrics,
     deliveries: DeliveryMetrics,
+    tls: TlsMetrics,
 }
 
 impl Metrics {
@@ -274,6 +284,7 @@ impl Metrics {
             store: StoreMetrics::new(&add)?,
             reloads: ReloadMetrics::new(&add)?,
             deliveries: DeliveryMetrics::new(&add)?,
+            tls: TlsMetrics::new(&add)?,
             registry: add.0,
         };
         let build = prometheus::IntGauge::with_opts(
@@ -390,6 +401,16 @@ impl Metrics {
     /// The configuration was read again, and is followed or not.
     pub fn reloaded(&self, followed: bool, wall: SystemTime) {
         self.reloads.ended(followed, wall);
+    }
+
+    /// A TLS handshake with a client ended.
+    pub fn handshake(&self, result: Handshake) {
+        self.tls.ended(result);
+    }
+
+    /// When the certificate that clients are shown ends, if there is one.
+    pub fn certificate_ends(&self, at: Option<SystemTime>) {
+        self.tls.certificate_ends(at);
     }
 
     /// A mailbox was made.

@@ -8,7 +8,9 @@ pub mod logging;
 mod metrics;
 mod reloads;
 mod store;
+mod tls;
 
 pub use deliveries::DeliveryResult;
 pub use drops::Drops;
 pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};
+pub use tls::Handshake;

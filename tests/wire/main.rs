@@ -30,3 +30,4 @@ mod reload;
 mod renew_unsubscribe;
 mod shutdown;
 mod subscribe;
+mod tls;

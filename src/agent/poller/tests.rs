@@ -76,7 +76,7 @@ async fn the_gateway_says_how_far_apart_polls_are_that_are_not_held() {
     let long = "HTTP/1.1 204 No Content\r\nPoll-Interval: 99999999\r\n\r\n";
     let news = news(&[1]);
     script.play(&[Some(told), Some(&news), Some(NOTHING), Some(long)]);
-    let mut poller = Poller::new(target, None);
+    let mut poller = Poller::new(target, None, None);
     for seconds in [600, 0, 1, 3600] {
         let (last, _) = poll(&mut poller).await;
         assert_eq!(poller.interval(&last.unwrap()), Duration::from_secs(seconds));
@@ -102,7 +102,7 @@ async fn each_poll_acknowledges_what_the_last_one_brought() {
     let (script, target) = Script::new().await;
     let host = target.host.clone();
     let requests = script.play(&[Some(&news(&[7, 9])), Some(NOTHING), Some(&news(&[12]))]);
-    let mut poller = Poller::new(target, None);
+    let mut poller = Poller::new(target, None, None);
     let (first, _) = poll(&mut poller).await;
     assert_eq!(ids(&first.unwrap()), [7, 9]);
     assert!(poller.has_unacknowledged());
@@ -127,7 +127,7 @@ async fn an_answer_that_is_cut_off_delivers_nothing_of_it() {
     let whole = news(&[1, 2]);
     let cut = format!("{}\r\nConnection: close\r\n\r\nhalf", whole.split_once("\r\n\r\n").unwrap().0);
     let requests = script.play(&[Some(&cut), Some(&whole)]);
-    let mut poller = Poller::new(target, None);
+    let mut poller = Poller::new(target, None, None);
     let (news, troubles) = poll(&mut poller).await;
     assert_eq!((ids(&news.unwrap()), troubles.len()), (vec![1, 2], 1));
     assert!(!requests.lock().unwrap()[1].contains("Last-Event-ID"));
@@ -137,7 +137,7 @@ async fn an_answer_that_is_cut_off_delivers_nothing_of_it() {
 async fn what_came_already_does_not_come_again() {
     let (script, target) = Script::new().await;
     script.play(&[Some(&news(&[1, 2])), Some(&news(&[1, 2, 3]))]);
-    let mut poller = Poller::new(target, None);
+    let mut poller = Poller::new(target, None, None);
     assert_eq!(ids(&poll(&mut poller).await.0.unwrap()), [1, 2]);
     assert_eq!(ids(&poll(&mut poller).await.0.unwrap()), [3]);
 }
@@ -146,7 +146,7 @@ async fn what_came_already_does_not_come_again() {
 async fn a_kept_connection_that_was_closed_is_no_trouble() {
     let (script, target) = Script::new().await;
     let requests = script.play(&[Some(&news(&[1])), None, Some(NOTHING)]);
-    let mut poller = Poller::new(target, None);
+    let mut poller = Poller::new(target, None, None);
     poll(&mut poller).await.0.unwrap();
     let (news, troubles) = poll(&mut poller).await;
     assert!(news.is_ok() && troubles.is_empty(), "{troubles:?}");
@@ -159,7 +159,7 @@ async fn a_gateway_that_is_away_is_waited_for() {
     // Nobody listens there, but the port stays taken until the gateway is back.
     let address = script.listener.local_addr().unwrap();
     drop(script);
-    let mut poller = Poller::new(target, None);
+    let mut poller = Poller::new(target, None, None);
     let mut back = None;
     let polled = poller.poll(Duration::from_secs(5), true, |trouble, _| {
         assert!(trouble.to_string().contains("cannot connect"), "{trouble}");
@@ -180,7 +180,7 @@ async fn who_says_when_to_come_again_is_believed() {
     let (script, target) = Script::new().await;
     let busy = answer("429 Too Many Requests", "Retry-After: 1\r\n", "too many polls are held\n");
     script.play(&[Some(&busy), Some(NOTHING)]);
-    let (news, troubles) = poll(&mut Poller::new(target, None)).await;
+    let (news, troubles) = poll(&mut Poller::new(target, None, None)).await;
     assert!(news.is_ok());
     let [(said, pause)] = &troubles[..] else { panic!("{troubles:?}") };
     assert_eq!(said, "429 Too Many Requests: too many polls are held");
@@ -191,7 +191,7 @@ async fn who_says_when_to_come_again_is_believed() {
 async fn without_patience_a_trouble_is_the_end() {
     let (script, target) = Script::new().await;
     script.play(&[Some(&answer("503 Service Unavailable", "", ""))]);
-    let ended = Poller::new(target, None).poll(Duration::ZERO, false, |_, _| ()).await.unwrap_err();
+    let ended = Poller::new(target, None, None).poll(Duration::ZERO, false, |_, _| ()).await.unwrap_err();
     assert_eq!(ended.to_string(), "503 Service Unavailable");
 }
 
@@ -207,7 +207,7 @@ async fn what_no_repetition_mends_is_the_end() {
     ] {
         let (script, target) = Script::new().await;
         let requests = script.play(&[Some(&answer(status, "Location: /elsewhere\r\n", "why\u{1b}\nmore"))]);
-        let (news, troubles) = poll(&mut Poller::new(target, None)).await;
+        let (news, troubles) = poll(&mut Poller::new(target, None, None)).await;
         assert_eq!(news.unwrap_err().to_string(), says);
         assert_eq!((troubles.len(), requests.lock().unwrap().len()), (0, 1));
     }
@@ -224,7 +224,7 @@ async fn a_challenge_is_answered_once_and_again_when_its_nonce_is_stale() {
     let (script, target) = Script::new().await;
     let requests = script.play(&[Some(&first), Some(&news(&[1])), Some(&stale), Some(NOTHING), Some(&wrong)]);
     let credentials = Credentials { user: "kari".into(), password: "secret".into() };
-    let mut poller = Poller::new(target, Some(credentials));
+    let mut poller = Poller::new(target, Some(credentials), None);
     assert_eq!(ids(&poll(&mut poller).await.0.unwrap()), [1]);
     poll(&mut poller).await.0.unwrap();
     assert!(matches!(poll(&mut poller).await.0, Err(Ended::Forbidden(401, _))));
@@ -252,7 +252,7 @@ async fn the_next_nonce_is_used_from_then_on() {
         Some(NOTHING),
     ]);
     let credentials = Credentials { user: "kari".into(), password: "secret".into() };
-    let mut poller = Poller::new(target, Some(credentials));
+    let mut poller = Poller::new(target, Some(credentials), None);
     for _ in 0..3 {
         poll(&mut poller).await.0.unwrap();
     }

@@ -25,7 +25,7 @@ const LAST_MOMENTS: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArgs {
-    /// The legacy server
+    /// The legacy server; within TLS https://HOST[:PORT]
     #[arg(long, value_name = "HOST:PORT")]
     upstream: Option<String>,
     /// Where clients are served; may be given more than once [default: 0.0.0.0:80]
@@ -87,6 +87,7 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public = %running.public_address(),
+        tls = running.tls_addresses().first().map(tracing::field::display),
         callback = %running.callback_address(),
         admin = %running.admin_address(),
         upstream,

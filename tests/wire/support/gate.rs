@@ -82,6 +82,11 @@ impl Gate {
         self.upstream
     }
 
+    /// Where clients are served within TLS.
+    pub fn tls(&self) -> SocketAddr {
+        *self.running.tls_addresses().first().expect("a listener within TLS")
+    }
+
     pub async fn client(&self) -> Socket {
         Socket::connect(self.public).await
     }

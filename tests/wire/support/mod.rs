@@ -1,5 +1,6 @@
 //! What every test needs: a gateway at work, an upstream with a script, and sockets.
 
+mod authority;
 mod document;
 mod gate;
 mod message;
@@ -10,6 +11,7 @@ mod upstream;
 
 use std::time::Duration;
 
+pub use authority::{Authority, Pair};
 pub use document::Document;
 pub use gate::{CLIENT, Gate, Login, bodies, life_times, poll};
 pub use message::Message;

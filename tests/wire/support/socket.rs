@@ -2,14 +2,42 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::{TlsConnector, TlsStream};
 
 use super::message::{End, Message, dechunk, end_of_body, find};
 use super::within;
 
+/// What bytes go over.
+pub trait Wire: AsyncRead + AsyncWrite + Unpin + Send {
+    /// The connection below.
+    fn tcp(&self) -> &TcpStream;
+
+    /// The certificate of the other side, within TLS.
+    fn certificate(&self) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+impl Wire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+
+    fn certificate(&self) -> Option<Vec<u8>> {
+        self.get_ref().1.peer_certificates()?.first().map(|first| first.to_vec())
+    }
+}
+
 pub struct Socket {
-    stream: TcpStream,
+    stream: Box<dyn Wire>,
     input: Vec<u8>,
     /// Whether it waits for the other side as long as that takes.
     patient: bool,
@@ -19,7 +47,15 @@ impl Socket {
     pub async fn connect(address: SocketAddr) -> Self {
         let stream = within("connect", TcpStream::connect(address)).await.expect("a connection");
         stream.set_nodelay(true).unwrap();
-        Self { stream, input: Vec::new(), patient: false }
+        Self { stream: Box::new(stream), input: Vec::new(), patient: false }
+    }
+
+    /// A connection within TLS, to whom shows a certificate for `name` of an authority that is believed.
+    pub async fn secure(address: SocketAddr, name: &str, connector: &TlsConnector) -> std::io::Result<Self> {
+        let stream = within("connect", TcpStream::connect(address)).await?;
+        let name = name.to_owned().try_into().expect("a name");
+        let stream = within("handshake", connector.connect(name, stream)).await?;
+        Ok(Self { stream: Box::new(TlsStream::from(stream)), input: Vec::new(), patient: false })
     }
 
     /// A connection from another address of this machine.
@@ -27,12 +63,12 @@ impl Socket {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::new(own.parse().unwrap(), 0)).expect("an address of this machine");
         let stream = within("connect", socket.connect(address)).await.expect("a connection");
-        Self { stream, input: Vec::new(), patient: false }
+        Self { stream: Box::new(stream), input: Vec::new(), patient: false }
     }
 
     /// The server's side of a connection.
-    pub fn accepted(stream: TcpStream) -> Self {
-        Self { stream, input: Vec::new(), patient: true }
+    pub fn accepted(stream: impl Wire + 'static) -> Self {
+        Self { stream: Box::new(stream), input: Vec::new(), patient: true }
     }
 
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -51,7 +87,17 @@ impl Socket {
 
     /// Drops the connection with a reset, as a client does that crashed.
     pub fn reset(self) {
-        self.stream.set_zero_linger().expect("no lingering");
+        self.stream.tcp().set_zero_linger().expect("no lingering");
+    }
+
+    /// The certificate of the other side.
+    pub fn certificate(&self) -> Vec<u8> {
+        self.stream.certificate().expect("a certificate")
+    }
+
+    /// How many bytes come with the next read, and how the connection ends.
+    pub async fn read_once(&mut self) -> std::io::Result<usize> {
+        within("read", self.stream.read_buf(&mut self.input)).await
     }
 
     pub async fn answer(&mut self) -> Message {

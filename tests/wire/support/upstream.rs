@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
-use super::{Message, Socket, text, until, within};
+use super::{Message, Pair, Socket, text, until, within};
 
 /// What the upstream does in answer to a request.
 pub enum Step {
@@ -64,6 +65,16 @@ impl Upstream {
 
     /// The same at this socket. Must be called within a runtime.
     pub fn on(listener: TcpListener) -> Self {
+        Self::behind(listener, None)
+    }
+
+    /// The same within TLS.
+    pub async fn secure(pair: &Pair) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::behind(listener, Some(pair.acceptor()))
+    }
+
+    fn behind(listener: TcpListener, acceptor: Option<TlsAcceptor>) -> Self {
         let address = listener.local_addr().unwrap();
         let inner = Arc::new(Inner {
             seen: Mutex::default(),
@@ -76,7 +87,15 @@ impl Upstream {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 inner.connections.fetch_add(1, SeqCst);
-                tokio::spawn(serve(Socket::accepted(stream), inner.clone()));
+                let (acceptor, inner) = (acceptor.clone(), inner.clone());
+                tokio::spawn(async move {
+                    let Some(acceptor) = acceptor else {
+                        return serve(Socket::accepted(stream), inner).await;
+                    };
+                    // A client that does not believe it goes away.
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    serve(Socket::accepted(TlsStream::from(stream)), inner).await;
+                });
             }
         });
         upstream

@@ -1,7 +1,8 @@
-//! A file that is read again when it changes.
+//! Files that are read again when they change.
 //!
-//! It is looked at when somebody asks, at most once a second; nothing runs while nobody asks. A file that
-//! cannot be read any more leaves what was read before, and is warned of once.
+//! They are looked at when somebody asks, at most once a second; nothing runs while nobody asks. Files that
+//! cannot be read any more, or that no longer say anything, leave what was read before, and are warned of
+//! once.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
@@ -20,21 +21,38 @@ const LOOK: Duration = Duration::from_secs(1);
 /// As many malformed lines are named by their numbers.
 const MOST_NAMED: usize = 10;
 
-/// What a file says, as of at most a second ago.
-pub(super) struct Watched<T> {
-    path: PathBuf,
+/// What a file says, or several together, as of at most a second ago.
+pub struct Watched<T> {
+    paths: Vec<PathBuf>,
     read: Box<Read<T>>,
     current: ArcSwap<T>,
     state: Mutex<State>,
 }
 
-/// Makes of a file's bytes what they say, and the numbers of the lines that say nothing.
-type Read<T> = dyn Fn(&[u8]) -> (T, Vec<usize>) + Send + Sync;
+/// Makes of the bytes of the files what they say, and the numbers of the lines that say nothing; or the reason
+/// why they say nothing at all.
+type Read<T> = dyn Fn(&[Vec<u8>]) -> Result<(T, Vec<usize>), String> + Send + Sync;
+
+/// Files that are of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// One of them cannot be read.
+    #[error("cannot read {}: {cause}", .path.display())]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        cause: io::Error,
+    },
+    /// They do not say what they should.
+    #[error("{0}")]
+    Meaningless(String),
+}
 
 struct State {
     looked: Option<Timestamp>,
-    /// `None` if it could not be read the last time.
-    seen: Option<Version>,
+    /// `None` if they could not be read the last time.
+    seen: Option<Vec<Version>>,
 }
 
 /// What tells a changed file from an unchanged one. A file that was put in the place of another has another
@@ -53,17 +71,26 @@ impl From<Metadata> for Version {
 }
 
 impl<T> Watched<T> {
-    /// Reads the file for the first time. `read` makes of its bytes what they say, and the numbers of the
+    /// Reads a file for the first time. `read` makes of its bytes what they say, and the numbers of the
     /// malformed lines.
-    pub(super) fn open(
+    pub fn open(
         path: PathBuf,
         read: impl Fn(&[u8]) -> (T, Vec<usize>) + Send + Sync + 'static,
-    ) -> io::Result<Self> {
-        let (bytes, version) = load(&path)?;
-        let (first, malformed) = read(&bytes);
-        let state = State { looked: None, seen: Some(version) };
+    ) -> Result<Self, Unusable> {
+        let read = move |files: &[Vec<u8>]| Ok(read(files.first().map_or(&[], Vec::as_slice)));
+        Self::open_all(vec![path], read)
+    }
+
+    /// The same for files that mean something together only; `read` is given their bytes in this order.
+    pub fn open_all(
+        paths: Vec<PathBuf>,
+        read: impl Fn(&[Vec<u8>]) -> Result<(T, Vec<usize>), String> + Send + Sync + 'static,
+    ) -> Result<Self, Unusable> {
+        let (bytes, versions) = load_all(&paths)?;
+        let (first, malformed) = read(&bytes).map_err(Unusable::Meaningless)?;
+        let state = State { looked: None, seen: Some(versions) };
         let watched = Self {
-            path,
+            paths,
             read: Box::new(read),
             current: ArcSwap::from_pointee(first),
             state: Mutex::new(state),
@@ -72,8 +99,8 @@ impl<T> Watched<T> {
         Ok(watched)
     }
 
-    /// What the file says. Reading it may hold up this thread, as rarely as it changes.
-    pub(super) fn current(&self, now: Timestamp) -> Guard<Arc<T>> {
+    /// What they say. Reading them may hold up this thread, as rarely as they change.
+    pub fn current(&self, now: Timestamp) -> Guard<Arc<T>> {
         let state = match self.state.try_lock() {
             Ok(state) => Some(state),
             // Nothing in it can be half done.
@@ -91,29 +118,39 @@ impl<T> Watched<T> {
     }
 
     fn look(&self, state: &mut State) {
-        let version = std::fs::metadata(&self.path).map(Version::from);
-        if version.as_ref().is_ok_and(|version| Some(*version) == state.seen) {
+        let versions: io::Result<Vec<Version>> =
+            self.paths.iter().map(|path| std::fs::metadata(path).map(Version::from)).collect();
+        if versions.is_ok_and(|versions| Some(&versions) == state.seen.as_ref()) {
             return;
         }
-        let file = self.path.display();
-        match version.and_then(|_| load(&self.path)) {
-            Ok((bytes, version)) => {
-                let (next, malformed) = (self.read)(&bytes);
-                self.current.store(Arc::new(next));
-                state.seen = Some(version);
-                tracing::info!(%file, "read again");
-                self.warn_of(&malformed);
+        let files = self.names();
+        match load_all(&self.paths) {
+            Ok((bytes, versions)) => {
+                state.seen = Some(versions);
+                match (self.read)(&bytes) {
+                    Ok((next, malformed)) => {
+                        self.current.store(Arc::new(next));
+                        tracing::info!(%files, "read again");
+                        self.warn_of(&malformed);
+                    }
+                    Err(error) => tracing::warn!(%files, %error, "not followed; what was there before stays"),
+                }
             }
             Err(error) => {
                 if state.seen.take().is_some() {
-                    tracing::warn!(%file, %error, "cannot be read any more; what it said before stays");
+                    tracing::warn!(%files, %error, "cannot be read any more; what was there before stays");
                 }
             }
         }
     }
 
+    fn names(&self) -> String {
+        let names: Vec<String> = self.paths.iter().map(|path| path.display().to_string()).collect();
+        names.join(", ")
+    }
+
     fn warn_of(&self, malformed: &[usize]) {
-        let file = self.path.display();
+        let file = self.names();
         for line in malformed.iter().take(MOST_NAMED) {
             tracing::warn!(%file, line, "this line is malformed, and skipped");
         }
@@ -121,6 +158,12 @@ impl<T> Watched<T> {
             tracing::warn!(%file, lines = malformed.len(), "so many lines are malformed in all");
         }
     }
+}
+
+fn load_all(paths: &[PathBuf]) -> Result<(Vec<Vec<u8>>, Vec<Version>), Unusable> {
+    let load =
+        |path: &PathBuf| load(path).map_err(|cause| Unusable::Unreadable { path: path.clone(), cause });
+    paths.iter().map(load).collect()
 }
 
 /// The bytes, and the version that they are of at the latest: what changes while they are read is seen
@@ -185,5 +228,30 @@ mod tests {
         let read = |_: &[u8]| ((), Vec::new());
         assert!(Watched::open("/no/such/file".into(), read).is_err());
         assert!(Watched::open("/".into(), read).is_err());
+    }
+
+    #[test]
+    fn what_several_files_say_together_stays_until_they_say_something_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = vec![folder.path().join("a"), folder.path().join("b")];
+        let write = |a: &str, b: &str| {
+            std::fs::write(&paths[0], a).unwrap();
+            std::fs::write(&paths[1], b).unwrap();
+        };
+        let same = |files: &[Vec<u8>]| match files[0] == files[1] {
+            true => Ok((String::from_utf8_lossy(&files[0]).into_owned(), Vec::new())),
+            false => Err("they differ".to_owned()),
+        };
+        let second = |n: u64| Timestamp::from_millis(n * 1000);
+        write("one", "two");
+        assert!(matches!(Watched::open_all(paths.clone(), same), Err(Unusable::Meaningless(_))));
+        write("one", "one");
+        let watched = Watched::open_all(paths.clone(), same).unwrap();
+        write("three", "one");
+        assert_eq!(**watched.current(second(1)), "one");
+        write("three", "three");
+        assert_eq!(**watched.current(second(2)), "three");
+        std::fs::remove_file(&paths[1]).unwrap();
+        assert_eq!(**watched.current(second(3)), "three");
     }
 }

@@ -1,0 +1,144 @@
+//! TLS as the gateway has it: the certificate that clients are shown, and whom it believes of upstreams.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pingora::protocols::tls::CaType;
+use pingora::utils::tls::{WrappedX509, parse_x509};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{Error, InvalidMessage};
+
+use super::Gateway;
+use crate::clock;
+use crate::config::Config;
+use crate::mailbox::Timestamp;
+use crate::telemetry::Handshake;
+use crate::tls::{Certificate, Roots, Stream, Trust};
+use crate::watched::Unusable;
+
+/// A fatal `internal_error` in a record of its own (RFC 8446 §6): all that can be said in TLS to whom there
+/// is no room for.
+pub(super) const NO_ROOM: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
+
+/// What the files are that the configuration names; without TLS there are none.
+#[derive(Default)]
+pub struct Tls {
+    certificate: Option<Arc<Certificate>>,
+    authorities: Option<Arc<Authorities>>,
+}
+
+impl Tls {
+    /// As the configuration says. Reads the files that it names.
+    pub fn open(config: &Config) -> Result<Self, Unusable> {
+        Ok(Self { certificate: certificate(config)?, authorities: authorities(config)? })
+    }
+
+    /// As `next` says, where it says something else than `config`, which this is of.
+    pub(super) fn follow(&self, config: &Config, next: &Config) -> Result<Self, Unusable> {
+        let same_certificate = config.listen.tls == next.listen.tls;
+        let trust = |config: &Config| (config.upstream.is_tls(), config.upstream.ca_file.clone());
+        Ok(Self {
+            certificate: match same_certificate {
+                true => self.certificate.clone(),
+                false => certificate(next)?,
+            },
+            authorities: match trust(config) == trust(next) {
+                true => self.authorities.clone(),
+                false => authorities(next)?,
+            },
+        })
+    }
+
+    /// What clients are shown, if there is anything to show.
+    pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
+        self.certificate.as_ref()
+    }
+
+    /// Whom to believe of the upstream, if it is spoken to within TLS.
+    pub(super) fn authorities(&self) -> Option<&Arc<Authorities>> {
+        self.authorities.as_ref()
+    }
+}
+
+fn certificate(config: &Config) -> Result<Option<Arc<Certificate>>, Unusable> {
+    let Some((certificate, key)) = config.listen.tls.files() else { return Ok(None) };
+    Certificate::open(certificate.to_owned(), key.to_owned()).map(|opened| Some(Arc::new(opened)))
+}
+
+fn authorities(config: &Config) -> Result<Option<Arc<Authorities>>, Unusable> {
+    if !config.upstream.is_tls() {
+        return Ok(None);
+    }
+    let trust = Trust::open(config.upstream.ca_file.clone())?;
+    Ok(Some(Arc::new(Authorities { trust, latest: ArcSwapOption::empty() })))
+}
+
+/// Whom to believe of the upstream, also in pingora's form.
+pub(super) struct Authorities {
+    trust: Trust,
+    latest: ArcSwapOption<ForPingora>,
+}
+
+/// The certificates of these authorities.
+pub(super) struct ForPingora {
+    pub(super) certificates: Arc<CaType>,
+    /// The number that only these have.
+    pub(super) generation: u64,
+}
+
+impl Authorities {
+    pub(super) fn current(&self, now: Timestamp) -> Arc<Roots> {
+        self.trust.current(now)
+    }
+
+    /// The same for pingora, made once.
+    pub(super) fn for_pingora(&self, now: Timestamp) -> Arc<ForPingora> {
+        let roots = self.current(now);
+        let latest = self.latest.load_full();
+        if let Some(latest) = latest.filter(|latest| latest.generation == roots.generation()) {
+            return latest;
+        }
+        // That each can be parsed was seen when they were read.
+        let parse = |der: &[u8]| WrappedX509::new(der.to_vec(), parse_x509);
+        let certificates = roots.authorities().iter().map(|der| parse(der)).collect();
+        let made = Arc::new(ForPingora { certificates, generation: roots.generation() });
+        self.latest.store(Some(made.clone()));
+        made
+    }
+}
+
+/// Shakes hands with a client. None if that fails, takes longer than a request's head may, or the gateway
+/// stops.
+pub(super) async fn shake_hands(gateway: &Gateway, stream: TcpStream) -> Option<Stream> {
+    let config = gateway.tls().certificate()?.current(clock::now()).config();
+    let within = gateway.config().limits.header_timeout;
+    let accepted = timeout(within, TlsAcceptor::from(config).accept(stream));
+    // Of its own: to wait for the one that all share, each would queue at its lock.
+    let accepted = gateway.stop.child_token().run_until_cancelled_owned(accepted).await?;
+    let result = match &accepted {
+        Ok(Ok(_)) => Handshake::Completed,
+        Ok(Err(error)) if is_not_tls(error) => Handshake::NotTls,
+        Ok(Err(_)) => Handshake::Failed,
+        Err(_) => Handshake::TimedOut,
+    };
+    gateway.metrics.handshake(result);
+    match accepted {
+        Ok(Ok(tls)) => Some(Stream::Tls(Box::new(tls.into()))),
+        Ok(Err(error)) => {
+            tracing::debug!(reason = result.name(), %error, "no TLS with a client");
+            None
+        }
+        Err(_) => {
+            tracing::debug!(reason = result.name(), "no TLS with a client");
+            None
+        }
+    }
+}
+
+/// Whether the client speaks something else, such as plain HTTP.
+fn is_not_tls(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<Error>());
+    matches!(cause, Some(Error::InvalidMessage(InvalidMessage::InvalidContentType)))
+}
