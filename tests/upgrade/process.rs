@@ -38,6 +38,9 @@ impl Gateway {
             .env_clear()
             .env("POLLGATE_CONFIG", "")
             .env("POLLGATE_SHUTDOWN_DRAIN", "500ms")
+            // All clients are one address here.
+            .env("POLLGATE_LIMITS_REQUESTS_PER_SECOND_PER_ADDRESS", "1000000")
+            .env("POLLGATE_LIMITS_REQUEST_BURST_PER_ADDRESS", "1000000")
             .envs(settings.iter().copied())
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
