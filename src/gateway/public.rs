@@ -166,6 +166,8 @@ impl Public {
         }
     }
 
+    /// Serves a client that was let in.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps a place for what it was given, too")]
     fn serve_line(self: Arc<Self>, mut line: Option<Line>) -> impl Future<Output = ()> + Send {
         async move {
             let Some(line) = &mut line else { return };
