@@ -12,6 +12,7 @@ demo: release
 ## Everything that must hold: format, lints, documentation, tests.
 test: setup
 	@sh tests/setup_firewall.sh
+	@sh tests/setup_tools.sh
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps

@@ -79,6 +79,7 @@ impl Service for Admin {
 impl Admin {
     fn metrics(&self) -> Response {
         self.metrics.bodies_take(self.bodies.used());
+        self.metrics.bounds_are(&self.config.load());
         let text =
             self.metrics.expose(self.store.totals(), self.store.status(), self.store.oldest(), clock::now());
         Response::new(200).with_body("text/plain; version=0.0.4; charset=utf-8", text)

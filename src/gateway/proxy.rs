@@ -4,6 +4,7 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use http::{Version, header};
@@ -16,7 +17,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use super::Gateway;
 use super::subscribe::{self, Intent};
 use crate::clock;
-use crate::telemetry::UpstreamError;
+use crate::telemetry::{InFlight, UpstreamError};
 
 /// After how many seconds a request may be tried again for whose body there was no room.
 const RETRY_AFTER: u64 = 10;
@@ -35,12 +36,14 @@ pub struct Passage {
     /// The number of the client's connection, if it may share none to the upstream with others.
     pub own_connection: Option<u64>,
     failure: Option<UpstreamError>,
+    /// Since when it is on its way.
+    under_way: Option<(Instant, InFlight)>,
 }
 
 impl Passage {
     /// A request on its way.
-    pub fn new(intent: Intent, own_connection: Option<u64>) -> Self {
-        Self { intent, own_connection, failure: None }
+    pub fn new(intent: Intent, own_connection: Option<u64>, in_flight: InFlight) -> Self {
+        Self { intent, own_connection, failure: None, under_way: Some((clock::instant(), in_flight)) }
     }
 }
 
@@ -108,6 +111,9 @@ impl ProxyHttp for Proxy {
         if answer.status.is_informational() {
             return Ok(());
         }
+        if let Some((since, _)) = &passage.under_way {
+            self.0.metrics.upstream_answered(since.elapsed());
+        }
         let intent = std::mem::take(&mut passage.intent);
         for (name, value) in
             subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await
@@ -151,7 +157,7 @@ impl ProxyHttp for Proxy {
         let failure = passage.failure.unwrap_or_else(|| classify(error));
         let address = &self.0.config().upstream.address;
         tracing::warn!(upstream = %address, reason = failure.name(), %error, "the upstream did not answer");
-        self.0.metrics.upstream_error(failure);
+        self.0.metrics.upstream_error(failure, clock::wall());
         let (status, text) = match failure {
             UpstreamError::Resolve => (502, "the server behind this gateway cannot be found"),
             UpstreamError::Connect => (502, "the server behind this gateway takes no connection"),

@@ -91,13 +91,15 @@ impl Public {
             ..ServerConf::default()
         };
         let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy(gateway.clone())));
+        let descriptors = descriptors::for_clients();
+        gateway.metrics.descriptors_are_for(descriptors);
         Self {
             gateway,
             proxy,
             stopping: watch::Sender::new(false),
             own_connections: AtomicU64::new(0),
             doors: Arc::default(),
-            descriptors: descriptors::for_clients(),
+            descriptors,
         }
     }
 
@@ -152,7 +154,9 @@ impl Public {
             // They are the connections of all whom it speaks for.
             bounds.connections_per_address = u64::MAX;
         }
-        self.doors.enter(peer.ip(), bounds)
+        let guest = self.doors.enter(peer.ip(), bounds)?;
+        self.gateway.metrics.connection_opened();
+        Ok(guest)
     }
 
     fn line(&self, stream: Stream, peer: SocketAddr, guest: Guest) -> Line {
@@ -349,7 +353,8 @@ impl Public {
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
         session.set_read_timeout(Some(limits.times.body));
         session.set_write_timeout(Some(limits.times.write));
-        session.set_connection_user_context(Some(Box::new(Passage::new(prepared.intent, own_connection))));
+        let passage = Passage::new(prepared.intent, own_connection, self.gateway.metrics.passing());
+        session.set_connection_user_context(Some(Box::new(passage)));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntGauge};
 
-use super::metrics::Adder;
+use super::adder::Adder;
 use crate::mailbox::DeliveryMode;
 
 /// What became of one try to deliver a message.

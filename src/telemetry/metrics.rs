@@ -4,13 +4,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core,
-};
+use prometheus::{Encoder, Histogram, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
+use super::adder::{Adder, ByWord, set};
+use super::bounds::BoundMetrics;
+use super::polls::{AuthResult, PollResult};
 use super::reloads::ReloadMetrics;
 use super::store::StoreMetrics;
 use super::tls::{Handshake, TlsMetrics};
+use super::upstream::{InFlight, UpstreamError, UpstreamMetrics};
+use crate::config::Config;
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
 use crate::store::{Commit, CreateError, StoreStatus, StoreTotals};
@@ -22,141 +25,6 @@ const DELAYS: &[f64] =
 
 /// From a poll that is answered at once to the longest hold that is documented.
 const HOLDS: &[f64] = &[0.01, 0.1, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0];
-
-/// How a poll ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PollResult {
-    /// With messages, or with a gap to tell of.
-    News,
-    /// With nothing, when the hold was over.
-    Empty,
-    /// A newer poll took its place.
-    Superseded,
-    /// The client went away.
-    Gone,
-    /// The gateway is stopping.
-    Stopping,
-    /// There is no such mailbox, or it ended meanwhile.
-    Unknown,
-    /// It was not understood, or not allowed.
-    Refused,
-    /// Too many polls are held.
-    TooMany,
-    /// Too many polls of the mailbox ended with nothing before their time was over.
-    TooOften,
-    /// There is something, and the store cannot read it at this moment.
-    Unavailable,
-}
-
-impl PollResult {
-    const ALL: [PollResult; 10] = [
-        PollResult::News,
-        PollResult::Empty,
-        PollResult::Superseded,
-        PollResult::Gone,
-        PollResult::Stopping,
-        PollResult::Unknown,
-        PollResult::Refused,
-        PollResult::TooMany,
-        PollResult::TooOften,
-        PollResult::Unavailable,
-    ];
-
-    fn name(self) -> &'static str {
-        match self {
-            PollResult::News => "news",
-            PollResult::Empty => "empty",
-            PollResult::Superseded => "superseded",
-            PollResult::Gone => "gone",
-            PollResult::Stopping => "stopping",
-            PollResult::Unknown => "unknown",
-            PollResult::Refused => "refused",
-            PollResult::TooMany => "too-many",
-            PollResult::TooOften => "too-often",
-            PollResult::Unavailable => "unavailable",
-        }
-    }
-}
-
-/// What became of the credentials of a poll, where they are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthResult {
-    /// They prove who it is.
-    Accepted,
-    /// There are none.
-    Missing,
-    /// There is no such user, or that is not the password.
-    Denied,
-    /// They are right, but the nonce is too old.
-    Stale,
-    /// They are right, but were used before.
-    Replayed,
-    /// They are not understood.
-    Malformed,
-    /// They were accepted, but the mailbox is somebody else's.
-    Forbidden,
-}
-
-impl AuthResult {
-    const ALL: [AuthResult; 7] = [
-        AuthResult::Accepted,
-        AuthResult::Missing,
-        AuthResult::Denied,
-        AuthResult::Stale,
-        AuthResult::Replayed,
-        AuthResult::Malformed,
-        AuthResult::Forbidden,
-    ];
-
-    /// The word in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            AuthResult::Accepted => "accepted",
-            AuthResult::Missing => "missing",
-            AuthResult::Denied => "denied",
-            AuthResult::Stale => "stale",
-            AuthResult::Replayed => "replayed",
-            AuthResult::Malformed => "malformed",
-            AuthResult::Forbidden => "forbidden",
-        }
-    }
-}
-
-/// What went wrong with the upstream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpstreamError {
-    /// Its name could not be resolved.
-    Resolve,
-    /// No connection could be made.
-    Connect,
-    /// It did not answer in time.
-    TimedOut,
-    /// It speaks no TLS, or its certificate is not believed.
-    Tls,
-    /// The connection broke, or what came was no answer.
-    Broken,
-}
-
-impl UpstreamError {
-    const ALL: [UpstreamError; 5] = [
-        UpstreamError::Resolve,
-        UpstreamError::Connect,
-        UpstreamError::TimedOut,
-        UpstreamError::Tls,
-        UpstreamError::Broken,
-    ];
-
-    /// The word in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            UpstreamError::Resolve => "resolve",
-            UpstreamError::Connect => "connect",
-            UpstreamError::TimedOut => "timeout",
-            UpstreamError::Tls => "tls",
-            UpstreamError::Broken => "broken",
-        }
-    }
-}
 
 /// Every metric of the gateway.
 #[derive(Debug)]
@@ -173,20 +41,21 @@ pub struct Metrics {
     held_polls: IntGauge,
     auth: ByWord,
     connections: IntGauge,
+    connections_opened: IntCounter,
     connections_refused: ByWord,
     requests_refused: IntCounterVec,
     body_bytes_in_flight: IntGauge,
     mailboxes_created: IntCounter,
     mailboxes_refused: ByWord,
     mailboxes_expired: IntCounter,
-    proxied: IntCounterVec,
-    upstream_errors: ByWord,
     mailboxes: IntGauge,
     buffered_messages: IntGauge,
     buffered_bytes: IntGauge,
     kept_messages: IntGauge,
     kept_bytes: IntGauge,
     oldest_age: prometheus::Gauge,
+    bounds: BoundMetrics,
+    upstream: UpstreamMetrics,
     store: StoreMetrics,
     reloads: ReloadMetrics,
     deliveries: DeliveryMetrics,
@@ -242,6 +111,8 @@ impl Metrics {
                 AuthResult::ALL.map(AuthResult::name),
             )?,
             connections: add.gauge("connections", "Connections of clients at this moment.")?,
+            connections_opened: add
+                .counter("connections_opened_total", "Connections of clients that were let in.")?,
             connections_refused: add.by_word(
                 "connections_refused_total",
                 "Connections that were not let in, by whose bound was reached.",
@@ -263,17 +134,6 @@ impl Metrics {
                 ["all", "principal", "address", "unavailable"],
             )?,
             mailboxes_expired: add.counter("mailboxes_expired_total", "Mailboxes whose lease ran out.")?,
-            proxied: add.counters(
-                "proxied_requests_total",
-                "Requests passed on, by status code.",
-                "status",
-            )?,
-            upstream_errors: add.by_word(
-                "upstream_errors_total",
-                "Requests that the upstream did not answer, by reason.",
-                "reason",
-                UpstreamError::ALL.map(UpstreamError::name),
-            )?,
             mailboxes: add.gauge("mailboxes", "Live mailboxes.")?,
             buffered_messages: add.gauge("buffered_messages", "Messages in mailboxes.")?,
             buffered_bytes: add.gauge("buffered_bytes", "Their bytes: bodies and header lines.")?,
@@ -281,6 +141,8 @@ impl Metrics {
             kept_bytes: add.gauge("dropped_kept_bytes", "Their bytes: bodies and header lines.")?,
             oldest_age: add
                 .float_gauge("oldest_message_age_seconds", "Age of the oldest buffered message.")?,
+            bounds: BoundMetrics::new(&add)?,
+            upstream: UpstreamMetrics::new(&add)?,
             store: StoreMetrics::new(&add)?,
             reloads: ReloadMetrics::new(&add)?,
             deliveries: DeliveryMetrics::new(&add)?,
@@ -341,6 +203,11 @@ impl Metrics {
     pub fn connected(&self) -> Connected<'_> {
         self.connections.inc();
         Connected(self)
+    }
+
+    /// A client was let in.
+    pub fn connection_opened(&self) {
+        self.connections_opened.inc();
     }
 
     /// How many clients are connected.
@@ -434,14 +301,34 @@ impl Metrics {
         self.mailboxes_expired.inc_by(mailboxes);
     }
 
+    /// A request is on its way to the upstream, until the guard goes.
+    pub fn passing(&self) -> InFlight {
+        self.upstream.passing()
+    }
+
     /// A request was passed on and answered.
     pub fn proxied(&self, status: u16) {
-        self.proxied.with_label_values(&[status.to_string()]).inc();
+        self.upstream.proxied(status);
+    }
+
+    /// The upstream answered, so long after the request came.
+    pub fn upstream_answered(&self, took: Duration) {
+        self.upstream.answered(took);
     }
 
     /// The upstream did not answer.
-    pub fn upstream_error(&self, error: UpstreamError) {
-        self.upstream_errors.add(error.name(), 1);
+    pub fn upstream_error(&self, error: UpstreamError, wall: SystemTime) {
+        self.upstream.failed(error, wall);
+    }
+
+    /// There are file descriptors for so many clients.
+    pub fn descriptors_are_for(&self, clients: u64) {
+        self.bounds.descriptors_are_for(clients);
+    }
+
+    /// What the running configuration allows.
+    pub fn bounds_are(&self, config: &Config) {
+        self.bounds.set(config);
     }
 
     /// All metrics in Prometheus' text format, with the state of the store at `now`.
@@ -467,10 +354,6 @@ impl Metrics {
     }
 }
 
-pub(super) fn set(gauge: &IntGauge, value: u64) {
-    gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
-}
-
 /// Counts as a held poll while it lives.
 #[derive(Debug)]
 pub struct HeldPoll<'a> {
@@ -492,71 +375,5 @@ impl Drop for HeldPoll<'_> {
     fn drop(&mut self) {
         self.metrics.held_polls.dec();
         self.metrics.poll_hold.observe(self.since.elapsed().as_secs_f64());
-    }
-}
-
-/// Counters of one name whose label has few values, all known: each exists from the start, so that its first
-/// increase is seen, and none is looked up behind a lock.
-#[derive(Debug)]
-pub(super) struct ByWord(Vec<(&'static str, IntCounter)>);
-
-impl ByWord {
-    pub(super) fn add(&self, word: &'static str, by: u64) {
-        let found = self.0.iter().find(|(other, _)| *other == word);
-        debug_assert!(found.is_some(), "{word} is not among the words");
-        if let Some((_, counter)) = found {
-            counter.inc_by(by);
-        }
-    }
-}
-
-/// Makes metrics and registers them.
-pub(super) struct Adder(Registry);
-
-impl Adder {
-    fn register<C: core::Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
-        self.register(IntCounter::new(format!("pollgate_{name}"), help)?)
-    }
-
-    fn counters(&self, name: &str, help: &str, label: &str) -> prometheus::Result<IntCounterVec> {
-        self.counters_by(name, help, &[label])
-    }
-
-    pub(super) fn counters_by(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> prometheus::Result<IntCounterVec> {
-        self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), labels)?)
-    }
-
-    pub(super) fn by_word(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-        words: impl IntoIterator<Item = &'static str>,
-    ) -> prometheus::Result<ByWord> {
-        let counters = self.counters(name, help, label)?;
-        Ok(ByWord(words.into_iter().map(|word| (word, counters.with_label_values(&[word]))).collect()))
-    }
-
-    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
-        self.register(IntGauge::new(format!("pollgate_{name}"), help)?)
-    }
-
-    pub(super) fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {
-        self.register(prometheus::Gauge::new(format!("pollgate_{name}"), help)?)
-    }
-
-    pub(super) fn histogram(&self, name: &str, help: &str, buckets: &[f64]) -> prometheus::Result<Histogram> {
-        let opts = HistogramOpts::new(format!("pollgate_{name}"), help).buckets(buckets.to_vec());
-        self.register(Histogram::with_opts(opts)?)
     }
 }

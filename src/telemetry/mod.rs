@@ -2,15 +2,21 @@
 //!
 //! Other modules hand facts over; nothing here decides anything, and no metric lives in a global.
 
+mod adder;
+mod bounds;
 mod deliveries;
 mod drops;
 pub mod logging;
 mod metrics;
+mod polls;
 mod reloads;
 mod store;
 mod tls;
+mod upstream;
 
 pub use deliveries::DeliveryResult;
 pub use drops::Drops;
-pub use metrics::{AuthResult, Metrics, PollResult, UpstreamError};
+pub use metrics::Metrics;
+pub use polls::{AuthResult, PollResult};
 pub use tls::Handshake;
+pub use upstream::{InFlight, UpstreamError};

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use prometheus::{Gauge, IntGauge};
 
-use super::metrics::{Adder, ByWord};
+use super::adder::{Adder, ByWord};
 
 /// What became of the configurations that were written while the gateway ran. Before the first reload they
 /// tell of the start.

@@ -2,7 +2,7 @@
 
 use prometheus::{Gauge, Histogram, IntGauge};
 
-use super::metrics::{Adder, set};
+use super::adder::{Adder, set};
 use crate::store::{Commit, StoreStatus};
 
 /// From the fastest disks to those that are in trouble.

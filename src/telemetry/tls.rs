@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use prometheus::Gauge;
 
-use super::metrics::{Adder, ByWord};
+use super::adder::{Adder, ByWord};
 
 /// What became of a handshake with a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

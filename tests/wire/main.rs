@@ -25,6 +25,7 @@ mod many;
 mod order_and_redelivery;
 mod pace;
 mod poll;
+mod promtool;
 mod proxy;
 mod reload;
 mod renew_unsubscribe;

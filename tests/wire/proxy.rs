@@ -284,6 +284,30 @@ async fn a_stale_connection_costs_a_harmless_request_nothing() {
 }
 
 #[tokio::test]
+async fn an_upstream_that_answers_is_seen_to() {
+    let gate = Gate::start().await;
+    let done = Arc::new(Notify::new());
+    let told = done.clone();
+    gate.upstream.script(move |_| {
+        let mut steps = vec![Step::Wait(told.clone())];
+        steps.extend(answer("HTTP/1.1 200 OK", "late"));
+        steps
+    });
+    let mut client = gate.client().await;
+    client.send(get("/")).await;
+    gate.upstream.saw(1).await;
+    assert_eq!(gate.metric("pollgate_upstream_requests").await, 1.0);
+    done.notify_one();
+    assert_eq!(client.answer().await.status(), 200);
+    assert_eq!(gate.metric("pollgate_upstream_request_duration_seconds_count").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_up").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_last_error_timestamp_seconds").await, 0.0);
+    assert_eq!(gate.metric("pollgate_connections_opened_total").await, 1.0);
+    let in_flight = async { while gate.metric("pollgate_upstream_requests").await > 0.0 {} };
+    crate::support::within("the end of the request", in_flight).await;
+}
+
+#[tokio::test]
 async fn an_upstream_that_is_down() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let gate = Gate::with(|config| config.upstream.address = gone.to_string()).await;
@@ -293,6 +317,8 @@ async fn an_upstream_that_is_down() {
     assert_eq!(gate.ask(rvp::login("kari", "http://10.1.2.3:1234")).await.status(), 502);
     gate.mailboxes(0).await;
     assert_eq!(upstream_errors(&gate, "connect").await, 2.0);
+    assert_eq!(gate.metric("pollgate_upstream_up").await, 0.0);
+    assert!(gate.metric("pollgate_upstream_last_error_timestamp_seconds").await > 1.7e9);
     assert_eq!(gate.metric("pollgate_proxied_requests_total{status=\"502\"}").await, 2.0);
 }
 

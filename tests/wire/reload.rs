@@ -24,6 +24,8 @@ async fn the_next_request_finds_what_is_set_now() {
 
     gate.follow(|config| config.limits.header_fields = 1);
     assert_eq!(gate.ask("GET / HTTP/1.1\r\nHost: a\r\nX: y\r\n\r\n").await.status(), 431);
+    gate.follow(|config| config.polling.max_held_polls = 7);
+    assert_eq!(gate.metric("pollgate_held_polls_limit").await, 7.0);
     gate.follow(|config| config.polling.poll_support = false);
     assert_eq!(gate.poll(&login, "").await.status(), 501);
 }
