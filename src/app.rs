@@ -87,8 +87,10 @@ pub fn start_from(
         Box::new(move || reloader.reload("POST /-/reload"))
     };
     let (drops, bodies) = (gateway.drops.clone(), gateway.bodies.clone());
+    let traffic = gateway.traffic.clone();
     let new_poll_key = poll::new_key;
-    let admin = Admin { config, store, metrics, drops, bodies, reload, new_poll_key, stop: stop.clone() };
+    let admin =
+        Admin { config, store, metrics, drops, traffic, bodies, reload, new_poll_key, stop: stop.clone() };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let public = Arc::new(Public::new(gateway.clone(), threads));
     let tasks = TaskTracker::new();

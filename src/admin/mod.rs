@@ -15,10 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::config::{Changes, LiveConfig, ReloadError};
-use crate::http1::{Allowance, Budget, Request, Response, Service};
+use crate::http1::{Allowance, Budget, Pieces, Request, Response, Service};
 use crate::mailbox::PollKey;
 use crate::store::MailboxStore;
-use crate::telemetry::{Drops, Metrics};
+use crate::telemetry::{Drops, Metrics, Traffic};
 
 /// Reads the configuration again, and follows it.
 pub type Reload = Box<dyn Fn() -> Result<Changes, ReloadError> + Send + Sync>;
@@ -33,6 +33,8 @@ pub struct Admin {
     pub metrics: Arc<Metrics>,
     /// Told of what operators make the gateway lose.
     pub drops: Arc<Drops>,
+    /// What happens, for those who follow it.
+    pub traffic: Arc<Traffic>,
     /// What request bodies take in memory.
     pub bodies: Arc<Budget>,
     /// Reads the configuration again, and follows it.
@@ -46,6 +48,11 @@ pub struct Admin {
 impl Service for Admin {
     fn room(&self) -> Allowance {
         self.bodies.allowance(self.config.load().limits.body_bytes_in_flight)
+    }
+
+    fn stream(&self, request: &Request) -> Option<(Response, Box<dyn Pieces>)> {
+        guard::check(&request.head, self.config.load().admin.token.as_ref()).ok()?;
+        self.events(&request.head)
     }
 
     async fn call(&self, request: Request) -> Response {

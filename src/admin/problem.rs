@@ -41,6 +41,8 @@ pub(super) enum Problem {
     TooManyClients,
     /// The configuration is not valid: everything that is wrong with it.
     InvalidConfiguration(Vec<String>),
+    /// As many follow the traffic as may.
+    TooManyFollowers,
     /// The store cannot keep anything at this moment.
     StoreUnavailable,
 }
@@ -100,6 +102,7 @@ impl Problem {
             Problem::InvalidConfiguration(_) => {
                 (422, "InvalidConfiguration", "The configuration is not valid, and the running one stays")
             }
+            Problem::TooManyFollowers => (503, "TooManyFollowers", "Too many follow the traffic"),
             Problem::StoreUnavailable => (503, "StoreUnavailable", "The store is unavailable"),
         }
     }
@@ -133,6 +136,7 @@ impl Problem {
                 "as many principals as store.max_clients says have settings of their own".to_owned()
             }
             Problem::InvalidConfiguration(problems) => problems.join("\n"),
+            Problem::TooManyFollowers => "eight may follow at a time".to_owned(),
             Problem::StoreUnavailable => "it can keep nothing at this moment; try again later".to_owned(),
         }
     }
@@ -162,6 +166,7 @@ mod tests {
             Problem::BadContent(String::new()),
             Problem::TooManyClients,
             Problem::InvalidConfiguration(Vec::new()),
+            Problem::TooManyFollowers,
             Problem::StoreUnavailable,
         ];
         let responses = document["components"]["responses"].as_object().unwrap();

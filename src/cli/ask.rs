@@ -7,6 +7,9 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use serde::Deserialize;
 use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
 use url::form_urlencoded;
 
 use super::Global;
@@ -61,6 +64,14 @@ pub(super) struct Gateway {
     token: Option<Token>,
 }
 
+/// What comes on a stream of events.
+pub(super) enum Seen {
+    /// Whatever happens from now on is seen.
+    Begin,
+    /// Something happened.
+    Event(Value),
+}
+
 /// What there is to know of a refusal (RFC 9457).
 #[derive(Deserialize)]
 struct Problem {
@@ -87,17 +98,62 @@ impl Gateway {
             return serde_json::from_slice(&answer.body)
                 .with_context(|| format!("http://{}: unreadable answer", self.address));
         }
-        match serde_json::from_slice::<Problem>(&answer.body) {
+        Err(self.refusal(status, &answer.body))
+    }
+
+    /// What a refusal says.
+    fn refusal(&self, status: u16, body: &[u8]) -> anyhow::Error {
+        match serde_json::from_slice::<Problem>(body) {
             Ok(problem) if status == 401 => {
-                Err(anyhow!("{}; --token-file says which that is", harmless(&problem.detail)))
+                anyhow!("{}; --token-file says which that is", harmless(&problem.detail))
             }
-            Ok(problem) => Err(anyhow!("{}: {}", harmless(&problem.title), harmless(&problem.detail))),
-            Err(_) => Err(anyhow!(
+            Ok(problem) => anyhow!("{}: {}", harmless(&problem.title), harmless(&problem.detail)),
+            Err(_) => anyhow!(
                 "http://{}: answered {status} {}; is this the admin listener of a gateway?",
                 self.address,
                 reason_phrase(status)
-            )),
+            ),
         }
+    }
+
+    /// Follows a stream of events; `see` is given each in JSON, and says whether there is anybody who wants the
+    /// next.
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        mut see: impl FnMut(Seen) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let failed = |error: std::io::Error| anyhow!("http://{}: {error}", self.address);
+        let mut stream =
+            BufReader::new(timeout(WITHIN, TcpStream::connect(&self.address)).await?.map_err(failed)?);
+        let token = self
+            .token
+            .as_ref()
+            .map_or_else(String::new, |token| format!("Authorization: {}\r\n", token.authorization()));
+        // HTTP/1.0 has no chunks: the stream is as it comes, to the end of the connection.
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {}\r\n{token}\r\n", self.address);
+        stream.write_all(request.as_bytes()).await.map_err(failed)?;
+        let mut lines = stream.lines();
+        let status = timeout(WITHIN, lines.next_line()).await?.map_err(failed)?.unwrap_or_default();
+        while lines.next_line().await.map_err(failed)?.is_some_and(|line| !line.is_empty()) {}
+        if status.split(' ').nth(1) != Some("200") {
+            let body = lines.next_line().await.map_err(failed)?.unwrap_or_default();
+            return Err(self.refusal(
+                status.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0),
+                body.as_bytes(),
+            ));
+        }
+        while let Some(line) = lines.next_line().await.map_err(failed)? {
+            let seen = match line.split_once(": ") {
+                Some(("data", data)) => Seen::Event(serde_json::from_str(data)?),
+                Some(("", "following")) => Seen::Begin,
+                _ => continue,
+            };
+            if !see(seen)? {
+                return Ok(());
+            }
+        }
+        Err(anyhow!("http://{}: the gateway ended the stream", self.address))
     }
 
     async fn call(&self, method: &str, path: &str, body: &[u8]) -> Result<Answer, CallError> {

@@ -19,6 +19,7 @@ mod poll;
 mod registry;
 mod serve;
 mod table;
+mod trace;
 mod user;
 mod version;
 mod words;
@@ -66,6 +67,7 @@ enum Command {
     Poll(poll::PollArgs),
     Mailbox(mailbox::MailboxArgs),
     Client(client::ClientArgs),
+    Trace(trace::TraceArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
     /// Print the commented sample configuration, with every setting at its default
@@ -91,6 +93,7 @@ impl Cli {
             Command::Poll(args) => poll::run(args),
             Command::Mailbox(args) => mailbox::run(&global, &args),
             Command::Client(args) => client::run(&global, &args),
+            Command::Trace(args) => trace::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Registry(args) => registry::run(&global, &args),

@@ -17,6 +17,7 @@ use crate::dialect::{CallbackRefusal, Verdict};
 use crate::http1::{Allowance, Headers, Request, RequestHead, Response, Service};
 use crate::mailbox::{CallbackToken, EventId, MailboxId, Message};
 use crate::store::{Found, Lookup, OfferError};
+use crate::telemetry::Happened;
 
 /// Answers callbacks.
 pub struct Callbacks(pub Arc<Gateway>);
@@ -31,7 +32,7 @@ impl Service for Callbacks {
         } else {
             return Ok(());
         };
-        Err(self.refuse(refusal, head))
+        Err(self.refuse(None, refusal, head))
     }
 
     fn unreadable(&self, status: u16) {
@@ -49,17 +50,20 @@ impl Service for Callbacks {
     }
 
     async fn call(&self, request: Request) -> Response {
-        match self.take_in(&request).await {
+        let (mailbox, taken_in) = match self.mailbox_for(&request).await {
+            Ok(mailbox) => (Some(mailbox), self.take_in(mailbox, &request).await),
+            Err(refusal) => (None, Err(refusal)),
+        };
+        match taken_in {
             Ok(()) => rvp::word(Verdict::Accepted, version(&request.head)),
-            Err(refusal) => self.refuse(refusal, &request.head),
+            Err(refusal) => self.refuse(mailbox, refusal, &request.head),
         }
     }
 }
 
 impl Callbacks {
-    async fn take_in(&self, request: &Request) -> Result<(), CallbackRefusal> {
+    async fn take_in(&self, mailbox: MailboxId, request: &Request) -> Result<(), CallbackRefusal> {
         let gateway = &*self.0;
-        let mailbox = self.mailbox_for(request).await?;
         let delivery = rvp::read_callback(&request.head.fields, &request.body);
         let message = Message {
             method: request.head.method.as_str().into(),
@@ -68,6 +72,10 @@ impl Callbacks {
             class: delivery.class,
         };
         let class = message.class.clone();
+        let bytes = message.body.len();
+        gateway
+            .traffic
+            .tell_body(mailbox, &message.body, || Happened::Callback { class: class.name(), bytes });
         let now = clock::now();
         let config = gateway.config();
         let offered = match gateway.store.offer(mailbox, message, &config.polling.limits, now).await {
@@ -76,13 +84,14 @@ impl Callbacks {
             Err(OfferError::StoreFull) => return Err(CallbackRefusal::StoreFull),
             Err(OfferError::NoSpace) => return Err(CallbackRefusal::NoSpace),
             Err(OfferError::Unavailable(lost)) => {
-                gateway.record_lost(&lost, now);
+                gateway.record_lost(mailbox, &lost, now);
                 return Err(CallbackRefusal::Unavailable);
             }
         };
-        gateway.record_lost(&offered.lost, now);
+        gateway.record_lost(mailbox, &offered.lost, now);
         let event = offered.outcome?;
         gateway.metrics.callback_accepted(&class);
+        gateway.traffic.tell(mailbox, || Happened::Buffered { message: event.0 });
         tracing::debug!(%event, %mailbox, class = class.name(), "callback buffered");
         if delivery.deep_ack && config.callback.deep_ack == DeepAck::Delivered {
             self.wait_until_taken(mailbox, event, config.callback.deep_ack_timeout).await?;
@@ -124,8 +133,9 @@ impl Callbacks {
         }
     }
 
-    fn refuse(&self, refusal: CallbackRefusal, head: &RequestHead) -> Response {
+    fn refuse(&self, mailbox: Option<MailboxId>, refusal: CallbackRefusal, head: &RequestHead) -> Response {
         self.0.metrics.callback_refused(refusal);
+        self.0.traffic.tell(mailbox, || Happened::Refused { reason: refusal.name() });
         tracing::info!(reason = refusal.name(), "callback refused");
         rvp::word(Verdict::Refused(refusal), version(head))
     }

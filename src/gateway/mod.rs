@@ -41,9 +41,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
-use crate::mailbox::{Lost, Timestamp};
+use crate::mailbox::{Lost, MailboxId, Timestamp};
 use crate::store::MailboxStore;
-use crate::telemetry::{Drops, Metrics};
+use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
 
 pub use access::Access;
@@ -63,6 +63,8 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// Told of what is lost.
     pub drops: Arc<Drops>,
+    /// Told of what happens, for those who follow it.
+    pub traffic: Arc<Traffic>,
     /// Where the upstream is.
     pub upstream: Upstream,
     /// What request bodies take in memory.
@@ -95,7 +97,8 @@ impl Gateway {
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
-        let drops = Arc::new(Drops::new(metrics.clone()));
+        let traffic = Arc::new(Traffic::default());
+        let drops = Arc::new(Drops::new(metrics.clone(), traffic.clone()));
         Self {
             config,
             store,
@@ -103,6 +106,7 @@ impl Gateway {
             tls: ArcSwap::from_pointee(tls),
             metrics,
             drops,
+            traffic,
             upstream: Upstream::default(),
             bodies: Arc::default(),
             stop,
@@ -143,9 +147,9 @@ impl Gateway {
         Ok(())
     }
 
-    /// Counts and logs what was lost.
-    pub fn record_lost(&self, lost: &Lost, now: Timestamp) {
-        self.drops.record(lost, now);
+    /// Counts and logs what a mailbox lost.
+    pub fn record_lost(&self, mailbox: MailboxId, lost: &Lost, now: Timestamp) {
+        self.drops.record(mailbox, lost, now);
     }
 
     /// Does what is due: leases and messages end, and what was logged as going on may be over.
@@ -154,8 +158,13 @@ impl Gateway {
         let ends = self.tls().certificate().map(|certificate| certificate.current(now).ends());
         self.metrics.certificate_ends(ends);
         let expired = self.store.expire(&config.polling.limits, now).await;
-        self.metrics.mailboxes_expired(expired.ended);
-        self.record_lost(&expired.lost, now);
+        self.metrics.mailboxes_expired(expired.ended.len() as u64);
+        for (mailbox, lost) in &expired.lost {
+            self.record_lost(*mailbox, lost, now);
+        }
+        for (mailbox, abandoned) in expired.ended {
+            self.traffic.tell(mailbox, || Happened::Ended { abandoned });
+        }
         self.drops.tick(now);
     }
 }

@@ -14,6 +14,7 @@ use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
 use crate::store::{CreateError, Lookup, NewMailbox, Shares};
+use crate::telemetry::Happened;
 
 /// How long a mailbox may wait for the upstream to grant its lease.
 const UNGRANTED: Duration = Duration::from_secs(300);
@@ -185,6 +186,7 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
                 return Vec::new();
             }
             tracing::info!(mailbox = %subscribed.mailbox, "subscribed");
+            gateway.traffic.tell(subscribed.mailbox, || Happened::Subscribed);
             // The upstream calls back to one address a subscription: the older ones are done.
             for older in &subscribed.replaces {
                 end(gateway, *older).await;
@@ -197,6 +199,9 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
                 // One that ended meanwhile is not revived: its messages are gone already.
                 let renewed = gateway.store.grant(mailbox, None, lease_ends).await.is_ok();
                 tracing::debug!(%mailbox, renewed, "lease renewed");
+                if renewed {
+                    gateway.traffic.tell(mailbox, || Happened::Renewed);
+                }
             }
             Vec::new()
         }
@@ -222,7 +227,8 @@ pub(super) async fn end(gateway: &Gateway, mailbox: MailboxId) {
     let limits = gateway.config().polling.limits.clone();
     if let Ok(lost) = gateway.store.end(mailbox, &limits, now).await {
         tracing::info!(%mailbox, abandoned = lost.total(), "mailbox ended");
-        gateway.record_lost(&lost, now);
+        gateway.traffic.tell(mailbox, || Happened::Ended { abandoned: lost.total() });
+        gateway.record_lost(mailbox, &lost, now);
     }
 }
 

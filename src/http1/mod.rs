@@ -8,7 +8,7 @@
 //! - [`Connection`]: a stream and what was read from it too early.
 //! - [`RequestHead`], [`ResponseHead`], [`Fields`]: heads, parsed strictly, with the bytes as they came.
 //! - [`Framing`]: where a body ends; every ambiguity about that is an error. [`Budget`]: what all bodies may take.
-//! - [`Response`]: an answer, and how it is written.
+//! - [`Response`]: an answer, and how it is written. [`Pieces`]: one that goes on.
 //! - [`accept`]: the accept loop; [`serve`](serve()): request in, answer out, for as long as the
 //!   connection lasts.
 //! - [`client`]: one request, one answer.
@@ -23,6 +23,7 @@ pub mod client;
 mod connection;
 mod fields;
 mod head;
+mod pieces;
 mod response;
 mod serve;
 
@@ -31,5 +32,6 @@ pub use budget::{Allowance, Budget, NoMemory};
 pub use connection::{Connection, ReadHeadError, Waited};
 pub use fields::{Fields, Headers, field_lines};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
+pub use pieces::Pieces;
 pub use response::{Response, reason_phrase};
 pub use serve::{Reply, Request, ServeLimits, Service, Times, answer_to_bad_head, read_body, refuse, serve};

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead,
-    Response, Version,
+    Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, Pieces, ReadHeadError,
+    RequestHead, Response, Version,
 };
 use crate::clock;
 
@@ -40,6 +40,11 @@ pub trait Service: Send + Sync {
     /// What the body of a request takes its memory from.
     fn room(&self) -> Allowance {
         Allowance::unlimited()
+    }
+
+    /// An answer that goes on, if that is what the request wants and may have; all others are called for.
+    fn stream(&self, _request: &Request) -> Option<(Response, Box<dyn Pieces>)> {
+        None
     }
 
     /// Answers a request.
@@ -138,7 +143,17 @@ pub async fn serve<S, V>(
                 return refuse(connection, version, answer, times).await;
             }
         };
-        let answer = service.call(Request { head, body, peer }).await;
+        let request = Request { head, body, peer };
+        if let Some((answer, pieces)) = service.stream(&request) {
+            drop(room);
+            let streamed = connection.answer_in_pieces(&answer, pieces, version, times, &stop);
+            // In a box: few are ever streamed, and each connection has room for the largest it may wait for.
+            if Box::pin(streamed).await.is_ok() {
+                connection.close().await;
+            }
+            return;
+        }
+        let answer = service.call(request).await;
         drop(room);
         reply.keep_alive &= !stop.is_cancelled();
         if connection.answer(&answer, reply, times).await.is_err() {

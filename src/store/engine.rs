@@ -421,15 +421,15 @@ impl<J: Journal> Engine<J> {
                 drop(state);
                 if let Ok((lost, receipt)) = self.end_now(&slot, limits, now, false) {
                     receipt.ignore();
-                    expired.lost.add(lost);
-                    expired.ended += 1;
+                    expired.ended.push((mailbox, lost.total()));
+                    expired.note(mailbox, lost);
                 }
                 continue;
             }
             let (lost, receipt) =
                 self.change_locked(&slot, &mut state, Told::NOTHING, |_, state| state.expire(limits, now));
             receipt.ignore();
-            expired.lost.add(lost);
+            expired.note(mailbox, lost);
             self.schedule(mailbox, &mut state, limits);
             if state.ended && state.scheduled.is_none() {
                 self.forget(&slot, state);

@@ -180,12 +180,27 @@ pub enum Taken {
 }
 
 /// What [`MailboxStore::expire`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expired {
-    /// The messages lost.
-    pub lost: Lost,
-    /// The mailboxes whose lease was over.
-    pub ended: u64,
+    /// The messages lost, by mailbox.
+    pub lost: Vec<(MailboxId, Lost)>,
+    /// The mailboxes whose lease was over, and how many messages each lost by it.
+    pub ended: Vec<(MailboxId, u64)>,
+}
+
+impl Expired {
+    fn note(&mut self, mailbox: MailboxId, lost: Lost) {
+        if lost.total() > 0 {
+            self.lost.push((mailbox, lost));
+        }
+    }
+
+    /// All that was lost.
+    pub fn all_lost(&self) -> Lost {
+        let mut all = Lost::default();
+        self.lost.iter().for_each(|(_, lost)| all.add(*lost));
+        all
+    }
 }
 
 /// Everything that the store holds.

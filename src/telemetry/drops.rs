@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Metrics;
-use crate::mailbox::{DropReason, Lost, Timestamp};
+use super::{Happened, Metrics, Traffic};
+use crate::mailbox::{DropReason, Lost, MailboxId, Timestamp};
 
 /// After so long without a loss it counts as over.
 const QUIET: Duration = Duration::from_secs(60);
@@ -14,6 +14,7 @@ const QUIET: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Drops {
     metrics: Arc<Metrics>,
+    traffic: Arc<Traffic>,
     episodes: Mutex<[Option<Episode>; DropReason::ALL.len()]>,
 }
 
@@ -25,19 +26,20 @@ struct Episode {
 }
 
 impl Drops {
-    /// Nothing was lost yet; what will be is counted there.
-    pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, episodes: Mutex::default() }
+    /// Nothing was lost yet; what will be is counted there, and told to those who follow.
+    pub fn new(metrics: Arc<Metrics>, traffic: Arc<Traffic>) -> Self {
+        Self { metrics, traffic, episodes: Mutex::default() }
     }
 
-    /// Messages were lost.
-    pub fn record(&self, lost: &Lost, now: Timestamp) {
+    /// Messages of a mailbox were lost.
+    pub fn record(&self, mailbox: MailboxId, lost: &Lost, now: Timestamp) {
         if lost.total() == 0 {
             return;
         }
         self.metrics.lost(lost);
         let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
         for (reason, messages) in lost.by_reason() {
+            self.traffic.tell(mailbox, || Happened::Dropped { reason: reason.name(), messages });
             match &mut episodes[reason as usize] {
                 Some(episode) => {
                     episode.messages += messages;

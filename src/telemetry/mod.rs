@@ -1,4 +1,4 @@
-//! What operators see from outside: metrics and logs.
+//! What operators see from outside: metrics, logs, and the traffic as it goes by.
 //!
 //! Other modules hand facts over; nothing here decides anything, and no metric lives in a global.
 
@@ -12,6 +12,7 @@ mod polls;
 mod reloads;
 mod store;
 mod tls;
+mod traffic;
 mod upstream;
 
 pub use deliveries::DeliveryResult;
@@ -19,4 +20,5 @@ pub use drops::Drops;
 pub use metrics::Metrics;
 pub use polls::{AuthResult, PollResult};
 pub use tls::Handshake;
+pub use traffic::{Event, Follower, Happened, Traffic};
 pub use upstream::{InFlight, UpstreamError};

@@ -32,3 +32,4 @@ mod renew_unsubscribe;
 mod shutdown;
 mod subscribe;
 mod tls;
+mod trace;

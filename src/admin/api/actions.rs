@@ -9,6 +9,7 @@ use crate::clock;
 use crate::http1::Response;
 use crate::mailbox::MailboxId;
 use crate::store::{Gone, ReplayError, RotateError};
+use crate::telemetry::Happened;
 
 #[derive(Serialize)]
 struct ReplayedJson {
@@ -35,11 +36,11 @@ impl Admin {
             Err(ReplayError::Gone(Gone)) => return Err(Problem::NoSuchMailbox),
             Err(ReplayError::Ended) => return Err(Problem::MailboxEnded),
             Err(ReplayError::Unavailable(lost)) => {
-                self.drops.record(&lost, now);
+                self.drops.record(id, &lost, now);
                 return Err(Problem::StoreUnavailable);
             }
         };
-        self.drops.record(&replay.lost, now);
+        self.drops.record(id, &replay.lost, now);
         let (replayed, refused) = (replay.replayed.replayed, replay.replayed.refused);
         tracing::info!(mailbox = %id, replayed, refused, "dropped messages replayed by an operator");
         Ok(answer(&ReplayedJson { replayed, refused }))
@@ -51,7 +52,7 @@ impl Admin {
         let Ok(lost) = self.store.purge(id, &config.polling.limits, now).await else {
             return Err(self.gone_or_ended(id).await);
         };
-        self.drops.record(&lost, now);
+        self.drops.record(id, &lost, now);
         tracing::info!(mailbox = %id, dropped = lost.total(), "mailbox purged by an operator");
         Ok(answer(&DroppedJson { dropped: lost.total() }))
     }
@@ -62,7 +63,8 @@ impl Admin {
         let Ok(lost) = self.store.end(id, &config.polling.limits, now).await else {
             return Err(self.gone_or_ended(id).await);
         };
-        self.drops.record(&lost, now);
+        self.drops.record(id, &lost, now);
+        self.traffic.tell(id, || Happened::Ended { abandoned: lost.total() });
         tracing::info!(mailbox = %id, dropped = lost.total(), "mailbox ended by an operator");
         Ok(answer(&DroppedJson { dropped: lost.total() }))
     }

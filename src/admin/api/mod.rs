@@ -5,6 +5,7 @@
 //! - [`query`]: parameters and pages.
 //! - [`mailboxes`], [`messages`]: looking; [`actions`]: changing.
 //! - [`clients`]: what users set for themselves.
+//! - [`events`]: the traffic as it goes by.
 //! - `openapi.json`: all of it for programs. A test holds it against the routes and the answers.
 //!
 //! No answer holds a callback token, and only the one that tells of a new poll key holds that; a message's headers
@@ -12,6 +13,7 @@
 
 mod actions;
 mod clients;
+mod events;
 mod mailboxes;
 mod messages;
 mod query;
@@ -56,6 +58,7 @@ impl Admin {
                 Ok(json(DOCUMENT))
             }
             (Route::Clients, _) => self.list_clients(query),
+            (Route::Events, _) => events::refuse(query, method),
             (_, Wanted::Client(principal)) => self.client_connection(principal, query, request).await,
             (_, Wanted::Everything) => Err(Problem::NoSuchPath),
             (_, Wanted::NoMailbox) => Err(Problem::NoSuchMailbox),

@@ -14,6 +14,7 @@ pub(super) enum Route {
     RotateKey,
     Clients,
     Client,
+    Events,
 }
 
 /// What of it is wanted.
@@ -28,7 +29,7 @@ pub(super) enum Wanted<'a> {
 }
 
 impl Route {
-    const ALL: [Route; 9] = [
+    const ALL: [Route; 10] = [
         Route::Document,
         Route::Mailboxes,
         Route::Mailbox,
@@ -38,6 +39,7 @@ impl Route {
         Route::RotateKey,
         Route::Clients,
         Route::Client,
+        Route::Events,
     ];
 
     /// The path, with `{id}` for the mailbox and `{principal}` for the client.
@@ -52,13 +54,16 @@ impl Route {
             Route::RotateKey => "/api/v1/mailboxes/{id}/poll-key/rotate",
             Route::Clients => "/api/v1/clients",
             Route::Client => "/api/v1/clients/{principal}/connection",
+            Route::Events => "/api/v1/events",
         }
     }
 
     /// What can be asked there.
     pub(super) fn methods(self) -> &'static [&'static str] {
         match self {
-            Route::Document | Route::Mailboxes | Route::Dropped | Route::Clients => &["GET", "HEAD"],
+            Route::Document | Route::Mailboxes | Route::Dropped | Route::Clients | Route::Events => {
+                &["GET", "HEAD"]
+            }
             Route::Mailbox | Route::Messages => &["GET", "HEAD", "DELETE"],
             Route::Replay | Route::RotateKey => &["POST"],
             Route::Client => &["GET", "HEAD", "PUT", "DELETE"],

@@ -22,7 +22,7 @@ use super::trouble::Trouble;
 use crate::clock;
 use crate::mailbox::{DeliveryMode, MailboxId};
 use crate::store::{Bell, Delivery, Due, MailboxReport, MailboxState, Patience, Standing};
-use crate::telemetry::DeliveryResult;
+use crate::telemetry::{DeliveryResult, Happened};
 
 /// How long a mailbox that a poll has is left alone before it is looked at again.
 const AFTER_POLL: Duration = Duration::from_secs(2);
@@ -152,7 +152,7 @@ impl Courier {
         let (bell, now) = (Bell::default(), clock::now());
         let limits = gateway.config().polling.limits.clone();
         let (due, lost) = gateway.store.take_delivery(self.mailbox, &bell, patience, &limits, now).await;
-        gateway.record_lost(&lost, now);
+        gateway.record_lost(self.mailbox, &lost, now);
         let delivery = match due {
             Due::Message(delivery) => delivery,
             Due::Nothing => return Tried::Pause(None),
@@ -190,6 +190,9 @@ impl Courier {
             () = stopped => (DeliveryResult::Unanswered, None),
         };
         gateway.metrics.delivery_tried(mode, result);
+        gateway
+            .traffic
+            .tell(self.mailbox, || Happened::Delivered { message: event.0, result: result.name() });
         self.settle(&delivery, result == DeliveryResult::Delivered).await;
         tracing::debug!(%event, mailbox = %self.mailbox, result = result.name(), status, "message tried");
         match result {
@@ -207,6 +210,7 @@ impl Courier {
         let gateway = &self.deliverer.gateway;
         if gateway.store.settle_delivery(self.mailbox, delivery, accepted).await {
             gateway.metrics.acknowledged(1);
+            gateway.traffic.tell(self.mailbox, || Happened::Acknowledged { messages: 1 });
         }
     }
 

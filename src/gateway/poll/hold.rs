@@ -18,9 +18,9 @@ use crate::gateway::Gateway;
 use crate::gateway::access::Visitor;
 use crate::gateway::doors::{Bounds, Guest, Seat};
 use crate::http1::{Connection, Response, Waited};
-use crate::mailbox::{BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
+use crate::mailbox::{Batch, BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
 use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
-use crate::telemetry::{AuthResult, PollResult};
+use crate::telemetry::{AuthResult, Happened, PollResult};
 
 /// What a poll is answered.
 pub enum Answer {
@@ -200,6 +200,7 @@ async fn begin(
         if acknowledged > 0 {
             has_acknowledged = true;
             gateway.metrics.acknowledged(acknowledged);
+            gateway.traffic.tell(found.id, || Happened::Acknowledged { messages: acknowledged });
             let up_to = request.last_event_id.map(tracing::field::display);
             tracing::debug!(mailbox = %found.id, acknowledged, up_to, "messages acknowledged");
         }
@@ -261,6 +262,16 @@ async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<s
         tracing::info!(%mailbox, result = AuthResult::Forbidden.name(), "poll refused: it is another principal's");
     }
     mailboxes
+}
+
+fn polled(batch: &Batch) -> Happened {
+    let ids = || batch.messages.iter().map(|message| message.id.0);
+    Happened::Polled {
+        messages: batch.messages.len(),
+        first: ids().next(),
+        last: ids().next_back(),
+        gap: batch.gap,
+    }
 }
 
 fn unknown(target: &Target) -> Response {
@@ -356,7 +367,7 @@ impl Poll {
             }
             let limits = &config.polling.limits;
             let (taken, lost) = self.gateway.store.take(mailbox.id, *turn, room, goes_on, limits, now).await;
-            self.gateway.record_lost(&lost, now);
+            self.gateway.record_lost(mailbox.id, &lost, now);
             match taken {
                 Taken::Nothing => alive = true,
                 Taken::Superseded => {
@@ -372,6 +383,7 @@ impl Poll {
                     alive = true;
                     room = what_is_left(room, &batch);
                     self.count(&batch, now);
+                    self.gateway.traffic.tell(mailbox.id, || polled(&batch));
                     news.pending += batch.pending;
                     news.dropped += batch.gap;
                     news.receipt.handouts.push((mailbox.id, batch.handout));

@@ -147,7 +147,7 @@ impl Ground {
     }
 
     pub async fn expire(&self) -> Lost {
-        self.store.expire(&self.limits, self.now).await.lost
+        self.store.expire(&self.limits, self.now).await.all_lost()
     }
 }
 

@@ -71,6 +71,12 @@ impl Document {
         }
     }
 
+    /// Whether a value is what the document says of its kind.
+    #[track_caller]
+    pub fn check_schema(&self, name: &str, value: &Value) {
+        self.validate(name, &self.0["components"]["schemas"][name], value);
+    }
+
     #[track_caller]
     fn validate(&self, place: &str, schema: &Value, value: &Value) {
         let mut schema = schema.clone();

@@ -202,8 +202,9 @@ impl Gate {
         if method == "HEAD" {
             return socket.head_only().await;
         }
-        let answer = socket.answer().await;
-        if target.starts_with("/api/") {
+        let answer = socket.answer_or_stream().await;
+        let is_stream = answer.field("content-type").is_some_and(|media| media == "text/event-stream");
+        if target.starts_with("/api/") && !is_stream {
             Document::served().check(method, target, &answer);
         }
         answer

@@ -107,6 +107,16 @@ impl Socket {
         }
     }
 
+    /// The answer; of a stream of events only its head.
+    pub async fn answer_or_stream(&mut self) -> Message {
+        let head = self.head().await.expect("an answer");
+        if String::from_utf8_lossy(&head).contains("text/event-stream") {
+            return Message { head, raw_body: Vec::new(), body: Vec::new() };
+        }
+        self.input.splice(0..0, head);
+        self.answer().await
+    }
+
     /// The answer to a HEAD: a head that may tell of a body which does not come.
     pub async fn head_only(&mut self) -> Message {
         let head = self.head().await.expect("an answer");

@@ -110,7 +110,7 @@ impl Machine {
     }
 
     async fn expire(&self) -> Lost {
-        self.store().expire(&self.limits, self.now()).await.lost
+        self.store().expire(&self.limits, self.now()).await.all_lost()
     }
 }
 
