@@ -100,6 +100,7 @@ fn help_reads_well() {
         "client show",
         "client set",
         "client unset",
+        "trace",
         "check-config",
         "default-config",
         "healthcheck",

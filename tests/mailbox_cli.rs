@@ -14,6 +14,7 @@ use pollgate::http1::client::{Answer, Call, call, connect};
 use pollgate::mailbox::{Bound, CallbackToken, PollKey, Subscription, Timestamp};
 use pollgate::store::{NewMailbox, Shares};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -115,6 +116,33 @@ fn ended(output: Output) -> (i32, String, String) {
 fn rows(table: &str) -> Vec<Vec<&str>> {
     let cells = |line| str::split(line, "  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
     table.lines().skip(1).map(cells).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_traffic_of_one_principal_is_followed() {
+    let stage = Stage::new().await;
+    let admin = stage.running.admin_address().to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
+    command.args(["trace", "--admin", &admin, "--principal", KARI, "--bodies"]).env_clear();
+    command.env("POLLGATE_CONFIG", "").kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut trace = command.spawn().unwrap();
+    let follow = async {
+        let mut said = BufReader::new(trace.stderr.take().unwrap()).lines();
+        assert_eq!(said.next_line().await.unwrap().unwrap(), "following");
+        stage.says("Lunch?").await;
+        let mut seen = String::new();
+        let mut lines = BufReader::new(trace.stdout.take().unwrap()).lines();
+        while !seen.contains("  buffered  ") {
+            seen.push_str(&lines.next_line().await.unwrap().unwrap());
+            seen.push('\n');
+        }
+        seen
+    };
+    let seen = tokio::time::timeout(PATIENCE, follow).await.unwrap();
+    let [kari, _] = stage.ids().await;
+    assert!(seen.lines().next().unwrap().contains(&format!(" {kari}  callback      {KARI}  ")), "{seen}");
+    assert!(seen.contains("Lunch?"), "{seen}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
