@@ -270,11 +270,7 @@ impl Public {
         stop: &CancellationToken,
     ) -> Result<Option<RequestHead>, ReadHeadError> {
         let ServeLimits { head, times, .. } = limits(&self.gateway);
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Ok(None),
-            head = connection.read_request_head(head, times.idle, times.head) => head,
-        }
+        connection.next_request_head(head, times, stop).await
     }
 
     /// Writes the answer to a poll, and tells its mailboxes what became of it. Whether the connection can
