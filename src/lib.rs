@@ -15,7 +15,7 @@
 //! - [`tls`]: certificates and trust, and connections within TLS.
 //! - [`config`]: file, environment and flags, checked as a whole.
 //! - [`registry`]: the same settings as Windows has them, in `.reg` files.
-//! - [`telemetry`]: the metrics and the logs.
+//! - [`telemetry`]: the metrics, the logs, and the traffic as it goes by.
 //! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
 //! - [`admin`]: metrics, health and the API, for operators.
 //! - [`reload`]: a running gateway follows its configuration.
