@@ -31,3 +31,4 @@ mod renew_unsubscribe;
 mod shutdown;
 mod subscribe;
 mod tls;
+mod xml;
