@@ -33,3 +33,4 @@ mod shutdown;
 mod subscribe;
 mod tls;
 mod trace;
+mod xml;
