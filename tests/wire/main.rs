@@ -20,6 +20,7 @@ mod forms;
 mod forwarded;
 mod held;
 mod hostile;
+mod identity;
 mod limits;
 mod many;
 mod order_and_redelivery;
