@@ -11,6 +11,7 @@
 //!   comes.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
+//! - [`hop`]: what of an answer is for the gateway alone.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream.
@@ -25,6 +26,7 @@ pub mod deliver;
 pub mod descriptors;
 mod doors;
 mod forwarded;
+mod hop;
 mod own;
 mod pace;
 pub mod poll;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, Version, header};
+use http::{Version, header};
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::HttpModules;
@@ -20,6 +20,7 @@ use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
+use super::hop;
 use super::subscribe::{self, Intent};
 use super::tether::{Tether, challenges_connection};
 use crate::clock;
@@ -143,6 +144,21 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        _passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        match hop::is_framed(answer) {
+            true => Ok(()),
+            false => {
+                Err(Error::explain(ErrorType::InvalidHTTPHeader, "where the body of the answer ends")
+                    .into_up())
+            }
+        }
+    }
+
     async fn response_filter(
         &self,
         session: &mut Session,
@@ -152,9 +168,10 @@ impl ProxyHttp for Proxy {
         if answer.status.is_informational() {
             return Ok(());
         }
+        hop::end(answer);
         if challenges_connection(&answer.headers) {
             passage.challenged.store(true, Relaxed);
-            if has_no_body(&session.req_header().method, answer) {
+            if hop::has_no_body(&session.req_header().method, answer) {
                 passage.leave_shared();
             }
         }
@@ -252,14 +269,6 @@ impl ProxyHttp for Proxy {
     ) -> bool {
         true
     }
-}
-
-/// Whether nothing comes behind this head (RFC 9112 §6.3).
-fn has_no_body(method: &Method, answer: &ResponseHeader) -> bool {
-    let length = answer.headers.get(header::CONTENT_LENGTH);
-    method == Method::HEAD
-        || matches!(answer.status.as_u16(), 204 | 304)
-        || length.is_some_and(|length| length.as_bytes().iter().all(|digit| *digit == b'0'))
 }
 
 /// Pingora wraps what happened in what it means to its caller: the cause that says most counts.

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use pollgate::config::Config;
 
 use crate::support::{Gate, Message, Socket, Step, Upstream, text, until};
 
@@ -14,6 +17,10 @@ struct Bound {
 
 impl Bound {
     async fn start() -> (Self, Gate) {
+        Self::with(|_| {}).await
+    }
+
+    async fn with(change: impl FnOnce(&mut Config)) -> (Self, Gate) {
         let mut raw = Upstream::by_hand().await;
         let bound = Self { address: raw.address(), opened: Arc::default(), closed: Arc::default() };
         let (opened, closed) = (bound.opened.clone(), bound.closed.clone());
@@ -28,7 +35,11 @@ impl Bound {
                 });
             }
         });
-        let gate = Gate::with(|config| config.upstream.address = bound.address.clone()).await;
+        let gate = Gate::with(|config| {
+            config.upstream.address = bound.address.clone();
+            change(config);
+        })
+        .await;
         (bound, gate)
     }
 
@@ -157,6 +168,13 @@ async fn a_connection_of_ones_own_that_is_given_up_ends_at_once() {
     client.send(text(head, "nonsense\r\n")).await;
     assert_eq!(client.answer().await.status(), 400);
     bound.closed(1).await;
+    // So is what was idle for too long.
+    let idle = |config: &mut Config| config.upstream.idle_timeout = Duration::from_millis(50);
+    let (bound, gate) = Bound::with(idle).await;
+    let mut client = gate.client().await;
+    log_in(&mut client, "NTLM", "kari").await;
+    bound.closed(1).await;
+    assert_eq!(who(&mut client).await, "nobody", "who it was went with the connection");
 }
 
 /// The challenge itself is enough, before the client has said anything.

@@ -30,5 +30,6 @@ mod proxy;
 mod reload;
 mod renew_unsubscribe;
 mod shutdown;
+mod smuggling;
 mod subscribe;
 mod tls;
