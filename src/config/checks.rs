@@ -37,10 +37,9 @@ pub(super) fn admin_is_exposed(config: &Config, reader: &mut Reader<'_>) {
 
 /// Every listener with its key.
 fn listeners(config: &Config) -> Vec<(String, SocketAddr)> {
-    let named = |key: &'static str, list: &[SocketAddr]| {
-        let list = list.to_vec().into_iter().enumerate();
-        list.map(move |(index, address)| (format!("{key}[{index}]"), address))
-    };
+    fn named(key: &str, list: &[SocketAddr]) -> impl Iterator<Item = (String, SocketAddr)> {
+        list.iter().enumerate().map(move |(index, address)| (format!("{key}[{index}]"), *address))
+    }
     let tls = named("listen.tls.public", &config.listen.tls.public);
     let public = named("listen.public", &config.listen.public).chain(tls);
     let others = [("listen.callback", config.listen.callback), ("listen.admin", config.listen.admin)];

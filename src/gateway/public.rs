@@ -167,6 +167,8 @@ impl Public {
         }
     }
 
+    /// Serves a client that was let in.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps a place for what it was given, too")]
     fn serve_line(self: Arc<Self>, mut line: Option<Line>) -> impl Future<Output = ()> + Send {
         async move {
             let Some(line) = &mut line else { return };
@@ -275,11 +277,7 @@ impl Public {
         stop: &CancellationToken,
     ) -> Result<Option<RequestHead>, ReadHeadError> {
         let ServeLimits { head, times, .. } = limits(&self.gateway);
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => Ok(None),
-            head = connection.read_request_head(head, times.idle, times.head) => head,
-        }
+        connection.next_request_head(head, times, stop).await
     }
 
     /// Writes the answer to a poll, and tells its mailboxes what became of it. Whether the connection can

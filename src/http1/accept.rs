@@ -51,7 +51,13 @@ pub async fn accept<F>(
     let listener = listener.into();
     let mut spare = Spare::new();
     let mut logged: Option<Instant> = None;
-    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+    loop {
+        let accepted = tokio::select! {
+            // First: who comes after the stop is left to whoever goes on with this socket.
+            biased;
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
         match accepted {
             Ok((stream, peer)) => {
                 // Answers are written whole: there is nothing for Nagle's algorithm to collect.

@@ -27,6 +27,8 @@ pub struct Connection<S> {
     /// Read, but not yet used. Holds no memory while it is empty.
     input: BytesMut,
     alarm: Alarm,
+    /// Whether a request has come on it.
+    asked: bool,
 }
 
 /// How a wait for the end of a connection ended.
@@ -58,7 +60,7 @@ pub enum ReadHeadError {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection of which nothing was read yet.
     pub fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), alarm: Alarm::default() }
+        Self { stream, input: BytesMut::new(), alarm: Alarm::default(), asked: false }
     }
 
     /// The stream below.
@@ -91,7 +93,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 read => read?,
             };
         }
-        self.read_head(limits, within, |input| RequestHead::parse(input, limits)).await.map(Some)
+        let head = self.read_head(limits, within, |input| RequestHead::parse(input, limits)).await?;
+        self.asked = true;
+        Ok(Some(head))
+    }
+
+    /// Whether a request has come on it.
+    pub(super) fn was_asked(&self) -> bool {
+        self.asked
     }
 
     /// The head of an answer.

@@ -16,6 +16,9 @@ use crate::clock;
 /// After how many seconds a request may be tried again for whose body there was no room.
 const RETRY_AFTER: u64 = 10;
 
+/// How long a new connection's first request is waited for when the server stops.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// A whole request.
 #[derive(Debug)]
 pub struct Request {
@@ -113,11 +116,10 @@ pub async fn serve<S, V>(
     loop {
         let limits = limits();
         let times = limits.times;
-        let next = connection.read_request_head(limits.head, times.idle, times.head);
-        let head = match stop.run_until_cancelled(next).await {
-            None | Some(Ok(None)) => return,
-            Some(Ok(Some(head))) => head,
-            Some(Err(error)) => {
+        let head = match connection.next_request_head(limits.head, times, &stop).await {
+            Ok(None) => return,
+            Ok(Some(head)) => head,
+            Err(error) => {
                 if let Some(answer) = answer_to_bad_head(&error) {
                     service.unreadable(answer.status);
                     refuse(connection, Version::Http11, answer, times).await;
@@ -190,6 +192,28 @@ fn is_100_continue(expectation: &str) -> bool {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// The next request's head; none when the peer is done, or the server stops.
+    ///
+    /// What has come already is read before it stops; and whoever connected a moment ago has its first request
+    /// on the way. To close on them would be a reset in the place of an answer.
+    pub async fn next_request_head(
+        &mut self,
+        limits: HeadLimits,
+        times: Times,
+        stop: &CancellationToken,
+    ) -> Result<Option<RequestHead>, ReadHeadError> {
+        tokio::select! {
+            biased;
+            read = self.read_request_head(limits, times.idle, times.head) => return read,
+            () = stop.cancelled() => {}
+        }
+        if self.was_asked() {
+            return Ok(None);
+        }
+        let first = self.read_request_head(limits, FIRST_REQUEST, FIRST_REQUEST);
+        Box::pin(first).await
+    }
+
     /// Writes an answer, within the time that a peer has to take it.
     pub async fn answer(&mut self, answer: &Response, reply: Reply, times: Times) -> std::io::Result<()> {
         let (head, body) = answer.pieces(reply, clock::wall());

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use pollgate::http1::client::{Answer, Call, CallError, call, connect};
 use pollgate::http1::{
-    Connection, HeadLimits, Headers, Request, Response, ServeLimits, Service, Times, accept, serve,
+    Connection, HeadLimits, Headers, ReadHeadError, Request, Response, ServeLimits, Service, Times, accept,
+    serve,
 };
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -157,6 +158,8 @@ impl Client {
     /// Polls until it is over; every message must be the next one. How many answers had none.
     async fn poll(mut self, received: Arc<AtomicUsize>, over: CancellationToken) -> usize {
         let (mut last, mut next, mut empty) = (0, 0, 0);
+        // It subscribed on it.
+        let mut reused = true;
         loop {
             let request = Call::new("POLL", &self.path)
                 .with("Host", "im.example")
@@ -166,17 +169,34 @@ impl Client {
                 .with("Content-Length", 0);
             let answer = call(&mut self.connection, request, b"", 1 << 20, PATIENCE);
             let Some(answer) = over.run_until_cancelled(answer).await else { return empty };
-            let answer = answer.expect("an answer to a poll");
+            let answer = match answer {
+                // A connection that was closed before the request came: as every client of HTTP does.
+                Err(error) if reused && is_closed(&error) => {
+                    (self.connection, reused) = (self.reconnect().await, false);
+                    continue;
+                }
+                answer => answer.expect("an answer to a poll"),
+            };
+            reused = answer.keep_alive;
             match answer.head.status {
                 200 => last = read(&answer, last, &mut next, &received),
                 204 => empty += 1,
                 status => panic!("{status}"),
             }
             if !answer.keep_alive {
-                self.connection = connect(&self.gateway, PATIENCE).await.expect("nobody is refused");
+                self.connection = self.reconnect().await;
             }
         }
     }
+
+    async fn reconnect(&self) -> Connection<TcpStream> {
+        connect(&self.gateway, PATIENCE).await.expect("nobody is refused")
+    }
+}
+
+/// Whether the other side closed the connection, before any byte of an answer.
+fn is_closed(error: &CallError) -> bool {
+    matches!(error, CallError::Io(_) | CallError::Head(ReadHeadError::Closed | ReadHeadError::Io(_)))
 }
 
 /// Reads the messages of an answer; the id of the last one.
@@ -211,9 +231,9 @@ async fn publish(gateway: String, inboxes: Vec<String>, enough: Arc<AtomicBool>)
                     .with("Content-Type", "text/plain")
                     .with("Content-Length", body.len())
             };
-            // A connection that was closed while nothing was asked on it: as every client of HTTP does.
             let answer = match call(&mut connection, notify(), body.as_bytes(), 1024, PATIENCE).await {
-                Err(CallError::Io(_) | CallError::Head(_)) => {
+                // As above.
+                Err(error) if is_closed(&error) => {
                     connection = connect(&gateway, PATIENCE).await.expect("nobody is refused");
                     call(&mut connection, notify(), body.as_bytes(), 1024, PATIENCE).await.unwrap()
                 }

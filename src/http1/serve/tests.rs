@@ -129,3 +129,18 @@ async fn who_does_not_take_the_answer_is_given_up() {
     tokio::time::timeout(Duration::from_secs(60), serving).await.expect("to be given up").unwrap();
     drop(client);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_connected_a_moment_before_the_stop_is_answered() {
+    let stop = CancellationToken::new();
+    let (mut late, mut silent) = (start(&stop), start(&stop));
+    stop.cancel();
+    tokio::task::yield_now().await;
+    late.write_all(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    // Who says nothing is not waited for.
+    assert_eq!(silent.read_to_string(&mut answer).await.unwrap(), 0);
+}
