@@ -11,6 +11,8 @@
 //!   comes.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
+//! - [`hop`]: what of an answer is for the gateway alone.
+//! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
@@ -24,6 +26,7 @@ pub mod deliver;
 pub mod descriptors;
 mod doors;
 mod forwarded;
+mod hop;
 mod own;
 mod pace;
 pub mod poll;
@@ -31,6 +34,7 @@ pub mod proxy;
 pub mod public;
 mod stream;
 pub mod subscribe;
+mod tether;
 mod tls;
 mod upstream;
 

@@ -3,19 +3,26 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::io;
+use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use http::{Version, header};
+use nix::sys::socket::{Shutdown, shutdown};
 use pingora::http::ResponseHeader;
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
+use super::hop;
 use super::subscribe::{self, Intent};
+use super::tether::{Tether, challenges_connection};
 use crate::clock;
 use crate::telemetry::{InFlight, UpstreamError};
 
@@ -33,17 +40,38 @@ pub struct Proxy(pub Arc<Gateway>);
 pub struct Passage {
     /// What its answer will mean.
     pub intent: Intent,
-    /// The number of the client's connection, if it may share none to the upstream with others.
-    pub own_connection: Option<u64>,
+    /// What the connection to the upstream is tied to, if it is the client's own.
+    tether: Option<Arc<Tether>>,
+    /// Set when the answer asks the client to authenticate its connection.
+    challenged: Arc<AtomicBool>,
+    /// The connection to the upstream that the request is on; pingora has it until the answer was passed on.
+    socket: Option<RawFd>,
     failure: Option<UpstreamError>,
     /// Since when it is on its way.
     under_way: Option<(Instant, InFlight)>,
 }
 
 impl Passage {
-    /// A request on its way.
-    pub fn new(intent: Intent, own_connection: Option<u64>, in_flight: InFlight) -> Self {
-        Self { intent, own_connection, failure: None, under_way: Some((clock::instant(), in_flight)) }
+    /// A request that is about to leave.
+    pub fn new(tether: Option<Arc<Tether>>, challenged: Arc<AtomicBool>) -> Self {
+        Self { tether, challenged, ..Self::default() }
+    }
+
+    /// The same on its way, with what its answer will mean.
+    pub fn under_way(self, intent: Intent, in_flight: InFlight) -> Self {
+        Self { intent, under_way: Some((clock::instant(), in_flight)), ..self }
+    }
+
+    /// Keeps others from being sent where this request was.
+    ///
+    /// Whether the connection is used again pingora decides by itself. One that has ended it does not use.
+    fn leave_shared(&mut self) {
+        if self.tether.is_none()
+            && let Some(socket) = self.socket.take()
+        {
+            // The upstream may have ended it first.
+            let _ = shutdown(socket, Shutdown::Both);
+        }
     }
 }
 
@@ -93,13 +121,44 @@ impl ProxyHttp for Proxy {
         // Behind a switch of protocols nobody would look at what passes.
         peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
         // Idle connections are found again by this, among other things; 0 is everybody's.
-        peer.group_key = passage.own_connection.unwrap_or(0);
+        peer.group_key = passage.tether.as_ref().map_or(0, |tether| tether.number());
+        if let Some(tether) = &passage.tether {
+            tether.tie(&mut peer.options);
+        }
         if let Some(tls) = tls {
             // What was believed for other authorities is not found again.
             peer.group_key |= tls.generation << OWN_CONNECTION_BITS;
             peer.options.ca = Some(tls.certificates.clone());
         }
         Ok(Box::new(peer))
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        _peer: &HttpPeer,
+        socket: RawFd,
+        _digest: Option<&Digest>,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        passage.socket = Some(socket);
+        Ok(())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        answer: &mut ResponseHeader,
+        _passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        match hop::is_framed(answer) {
+            true => Ok(()),
+            false => {
+                Err(Error::explain(ErrorType::InvalidHTTPHeader, "where the body of the answer ends")
+                    .into_up())
+            }
+        }
     }
 
     async fn response_filter(
@@ -114,6 +173,13 @@ impl ProxyHttp for Proxy {
         if let Some((since, _)) = &passage.under_way {
             self.0.metrics.upstream_answered(since.elapsed());
         }
+        hop::end(answer);
+        if challenges_connection(&answer.headers) {
+            passage.challenged.store(true, Relaxed);
+            if hop::has_no_body(&session.req_header().method, answer) {
+                passage.leave_shared();
+            }
+        }
         let intent = std::mem::take(&mut passage.intent);
         for (name, value) in
             subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await
@@ -127,6 +193,19 @@ impl ProxyHttp for Proxy {
             }
         }
         Ok(())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        _body: &mut Option<Bytes>,
+        is_end: bool,
+        passage: &mut Passage,
+    ) -> pingora::Result<Option<Duration>> {
+        if is_end && passage.challenged.load(Relaxed) {
+            passage.leave_shared();
+        }
+        Ok(None)
     }
 
     async fn fail_to_proxy(

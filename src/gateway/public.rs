@@ -8,7 +8,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +28,7 @@ use super::pace::TooFast;
 use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::{ClientStream, Passing};
+use super::tether::{Tether, needs_own_connection};
 use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls};
 use crate::clock;
 use crate::http1::{
@@ -55,8 +56,8 @@ struct Line {
     guest: Guest,
     /// Set when the gateway stops.
     stop: CancellationToken,
-    /// The number of its connection to the upstream, if it shares none with others.
-    own_connection: Option<u64>,
+    /// What its connection to the upstream is tied to, if it shares none with others.
+    tether: Option<Arc<Tether>>,
 }
 
 impl Line {
@@ -166,7 +167,7 @@ impl Public {
             guest,
             // Of its own: to wait for the one that all share, each would queue at its lock.
             stop: self.gateway.stop.child_token(),
-            own_connection: None,
+            tether: None,
         }
     }
 
@@ -233,12 +234,22 @@ impl Public {
                     }
                 }
             }
-            if line.own_connection.is_none() && needs_own_connection(&head) {
-                line.own_connection = Some(1 + self.own_connections.fetch_add(1, Relaxed));
+            if needs_own_connection(&head) {
+                self.separate(line);
             }
-            let passed = self.pass(line.connection.take()?, head, line.peer, client, line.own_connection);
+            let challenged = Arc::<AtomicBool>::default();
+            let passage = Passage::new(line.tether.clone(), challenged.clone());
+            let passed = self.pass(line.connection.take()?, head, line.peer, client, passage);
             line.connection = Box::pin(passed).await;
+            if challenged.load(Relaxed) {
+                self.separate(line);
+            }
         }
+    }
+
+    /// From now on this client shares no connection to the upstream with others.
+    fn separate(&self, line: &mut Line) {
+        line.tether.get_or_insert_with(|| Tether::new(1 + self.own_connections.fetch_add(1, Relaxed)));
     }
 
     /// What a poll asks for, and who asks. Who it is comes first: nothing is said to whom is not let in.
@@ -311,7 +322,7 @@ impl Public {
         head: RequestHead,
         peer: SocketAddr,
         client: IpAddr,
-        own_connection: Option<u64>,
+        passage: Passage,
     ) -> Option<Connection<Stream>> {
         let version = head.version;
         let limits = limits(&self.gateway);
@@ -349,7 +360,7 @@ impl Public {
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
         session.set_read_timeout(Some(limits.times.body));
         session.set_write_timeout(Some(limits.times.write));
-        let passage = Passage::new(prepared.intent, own_connection, self.gateway.metrics.passing());
+        let passage = passage.under_way(prepared.intent, self.gateway.metrics.passing());
         session.set_connection_user_context(Some(Box::new(passage)));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
@@ -407,20 +418,6 @@ fn limits(gateway: &Gateway) -> ServeLimits {
 
 fn bounds(gateway: &Gateway) -> Bounds {
     Bounds::from(&gateway.config().limits)
-}
-
-/// Whether what comes after this request could be taken for a part of it, or the other way round, on a
-/// connection to the upstream that clients share: from now on this client has one for itself.
-///
-/// NTLM and Negotiate authenticate the connection and not the request. A body where none is expected, or
-/// one that is awaited with `Expect`, may be read as the next request by a server that does not know better.
-fn needs_own_connection(head: &RequestHead) -> bool {
-    let authenticates_connection = head.fields.values("authorization").any(|value| {
-        let scheme = value.split(|b| b.is_ascii_whitespace()).next().unwrap_or_default();
-        scheme.eq_ignore_ascii_case(b"ntlm") || scheme.eq_ignore_ascii_case(b"negotiate")
-    });
-    let unexpected_body = head.framing != Framing::Empty && matches!(head.method.as_str(), "GET" | "HEAD");
-    authenticates_connection || unexpected_body || head.fields.contains("expect")
 }
 
 /// The head, with the authority of an absolute-form target in the place of a `Host` that says otherwise
