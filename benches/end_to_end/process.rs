@@ -166,6 +166,7 @@ impl Gateway {
         // All clients are one address here.
         command.env("POLLGATE_LIMITS_REQUESTS_PER_SECOND_PER_ADDRESS", "1000000");
         command.env("POLLGATE_LIMITS_REQUEST_BURST_PER_ADDRESS", "1000000");
+        command.env("POLLGATE_POLLING_MIN_POLL_INTERVAL", "0");
         command.args(["serve", "--upstream", &upstream.to_string(), "--public", "127.0.0.1:0"]).args([
             "--callback",
             "127.0.0.1:0",
