@@ -39,6 +39,7 @@ mod tls;
 mod upstream;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
@@ -89,6 +90,11 @@ pub fn serve_limits(limits: &EdgeLimits, body: usize) -> ServeLimits {
             write: limits.write_timeout,
         },
     }
+}
+
+/// In whole seconds, as `Retry-After` has them, and not too early.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 impl Gateway {

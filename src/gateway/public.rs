@@ -29,7 +29,7 @@ use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::{ClientStream, Passing};
 use super::tether::{Tether, needs_own_connection};
-use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls};
+use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds};
 use crate::clock;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
@@ -370,8 +370,8 @@ impl Public {
     /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body
     /// is not read to its end.
     async fn slow_down(&self, head: &RequestHead, TooFast(wait): TooFast, line: &mut Line) -> bool {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        let answer = Response::text(429, "too many requests from this address").with("Retry-After", seconds);
+        let answer = Response::text(429, "too many requests from this address")
+            .with("Retry-After", whole_seconds(wait));
         let Some(mut connection) = line.connection.take() else { return false };
         let reply = Reply::to(head);
         if head.framing != Framing::Empty || !reply.keep_alive || line.stop.is_cancelled() {

@@ -14,9 +14,9 @@ use super::events::Events;
 use super::forms::{self, Handed};
 use super::{Form, PollRequest, Subscriptions, Target};
 use crate::clock;
-use crate::gateway::Gateway;
 use crate::gateway::access::Visitor;
 use crate::gateway::doors::{Bounds, Guest, Seat};
+use crate::gateway::{Gateway, whole_seconds};
 use crate::http1::{Connection, Response, Waited};
 use crate::mailbox::{Batch, BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
 use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
@@ -222,11 +222,6 @@ async fn begin(
     })
 }
 
-/// In whole seconds, as `Retry-After` has them, and not too early.
-fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
-}
-
 /// After how many seconds a poll that was too many may come again.
 const RETRY_AFTER: u64 = 10;
 
@@ -237,13 +232,15 @@ const RETRY_SOON: u64 = 1;
 async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<store::Found> {
     let mut mailboxes: Vec<store::Found> = Vec::new();
     let mut somebody_elses = None;
+    // One for all, whatever is reloaded meanwhile.
+    let access = gateway.access();
     let mut add = |found: Vec<store::Found>| {
         for found in found {
-            if !gateway.access().is_owner(visitor, &found) {
+            if !access.is_owner(visitor, &found) {
                 somebody_elses = Some(found.id);
             }
             let known = mailboxes.iter().any(|other| other.id == found.id);
-            if !known && gateway.access().allows(visitor, target, &found) {
+            if !known && access.allows(visitor, target, &found) {
                 mailboxes.push(found);
             }
         }
