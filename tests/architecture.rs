@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http1", &["clock"]),
     ("store", &["clock", "mailbox"]),
     ("dialect", &["mailbox", "http1"]),
-    ("config", &["auth", "mailbox", "tls", "watched"]),
+    ("config", &["auth", "dialect", "mailbox", "tls", "watched"]),
     ("registry", &["config", "mailbox"]),
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
     (

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
+use crate::dialect;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
 use super::duration::{
@@ -122,12 +123,17 @@ fn forwarded(value: &Value) -> Reading<Option<Forwarded>> {
     choice(value, &Forwarded::ALL, Forwarded::as_str)
 }
 
+fn dialect(value: &Value) -> Reading<dialect::Choice> {
+    choice(value, &dialect::Choice::ALL, dialect::Choice::as_str)
+}
+
 fn upstream(section: &mut Section<'_, '_>) -> Upstream {
     let preset = Upstream::default();
     Upstream {
         address: section.read("address", preset.address, address::upstream),
         ca_file: section.read("ca_file", preset.ca_file, optional_path),
         server_names: section.list("server_names", preset.server_names, address::server_name),
+        dialect: section.read("dialect", preset.dialect, dialect),
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use super::Token;
 use super::policy::ClientPolicy;
 use crate::auth::digest::Algorithm;
+use crate::dialect;
 use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
 /// What stands before the address of a server that is spoken to within TLS.
@@ -97,6 +98,8 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// The server's own names in logical URLs, in lower case, as they stand in a URL (IPv6 in brackets).
     pub server_names: Vec<String>,
+    /// How it writes subscriptions and callbacks.
+    pub dialect: dialect::Choice,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long the server may be silent while its answer is awaited.
@@ -113,6 +116,7 @@ impl Default for Upstream {
             address: "127.0.0.1:8000".to_owned(),
             ca_file: None,
             server_names: Vec::new(),
+            dialect: dialect::Choice::Auto,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),
