@@ -28,7 +28,7 @@ mod pieces;
 mod response;
 mod serve;
 
-pub use body::{BodyError, ChunkScanner, Framing, FramingError};
+pub use body::{BodyError, ChunkScanner, Framing, FramingError, Remaining};
 pub use budget::{Allowance, Budget, NoMemory};
 pub use connection::{Connection, ReadHeadError, Waited};
 pub use fields::{Fields, Headers, field_lines};
