@@ -6,6 +6,7 @@
 //! Exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Data goes to stdout, everything else
 //! to stderr.
 
+mod agent;
 mod ask;
 mod check_config;
 mod client;
@@ -63,6 +64,7 @@ struct Global {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
+    Agent(agent::AgentArgs),
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
     Mailbox(mailbox::MailboxArgs),
@@ -89,6 +91,7 @@ impl Cli {
         let global = self.global;
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
+            Command::Agent(args) => agent::run(&global, args),
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
             Command::Mailbox(args) => mailbox::run(&global, &args),
