@@ -99,7 +99,7 @@ if [ -x "$root/usr/bin/systemd-analyze" ]; then
     within systemd-analyze verify --man=no pollgate.service >"$scratch/verified" 2>&1 ||
         fail "the unit is not valid: $(cat "$scratch/verified")"
     # What it warns of counts too, as far as it is ours.
-    ! grep pollgate "$scratch/verified" || fail 'the unit could be better'
+    ! grep pollgate "$scratch/verified" >&2 || fail 'the unit could be better'
 fi
 
 # Starts what the unit names, as whom it names, with the capability, the files and the sockets that it leaves.
