@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Delivery, Grant, Reading, Verdict, rvp};
+use super::{Delivery, Grant, Reading, Verdict, gena, rvp};
 use crate::http1::client::Call;
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::Subscription;
@@ -15,6 +15,8 @@ use crate::mailbox::Subscription;
 pub enum Dialect {
     /// RVP, of Exchange 2000 Instant Messaging.
     Rvp,
+    /// GENA, of UPnP devices.
+    Gena,
 }
 
 /// Which dialect an upstream speaks, as it is set.
@@ -25,43 +27,58 @@ pub enum Choice {
     Auto,
     /// [`Dialect::Rvp`].
     Rvp,
+    /// [`Dialect::Gena`].
+    Gena,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Auto, Self::Rvp];
+    pub const ALL: [Self; 3] = [Self::Auto, Self::Rvp, Self::Gena];
 
     /// Its name in the file.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auto => "auto",
             Self::Rvp => "rvp",
+            Self::Gena => "gena",
         }
     }
 }
 
 impl Dialect {
     /// The dialect of a client's request to an upstream that is set to speak this.
-    pub fn of_request(choice: Choice, _head: &RequestHead) -> Self {
+    pub fn of_request(choice: Choice, head: &RequestHead) -> Self {
         match choice {
-            Choice::Auto | Choice::Rvp => Self::Rvp,
+            Choice::Rvp => Self::Rvp,
+            Choice::Gena => Self::Gena,
+            Choice::Auto => {
+                // RVP writes Call-Back and Subscription-Id.
+                let is_gena = head.fields.contains(gena::CALLBACK)
+                    || head.fields.contains(gena::SID)
+                    || head.fields.text("nt").is_some_and(|nt| nt.starts_with("upnp:"));
+                if is_gena { Self::Gena } else { Self::Rvp }
+            }
         }
     }
 
     /// The dialect in which a mailbox's subscription was written.
-    pub fn of_subscription(_subscription: &Subscription) -> Self {
-        Self::Rvp
+    pub fn of_subscription(subscription: &Subscription) -> Self {
+        match &*subscription.dialect {
+            "gena" => Self::Gena,
+            _ => Self::Rvp,
+        }
     }
 
     /// The dialect of a callback whose mailbox is not known.
-    pub fn of_callback(_fields: &impl Headers) -> Self {
-        Self::Rvp
+    pub fn of_callback(fields: &impl Headers) -> Self {
+        if fields.contains(gena::SID) { Self::Gena } else { Self::Rvp }
     }
 
     /// Its name in the file, and in mailboxes.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Rvp => "rvp",
+            Self::Gena => "gena",
         }
     }
 
@@ -70,6 +87,7 @@ impl Dialect {
     pub fn read_request(&self, head: &RequestHead, names: &[String], client: IpAddr) -> Reading {
         match self {
             Self::Rvp => rvp::read_request(head, names, client),
+            Self::Gena => gena::read_request(head, client),
         }
     }
 
@@ -78,6 +96,7 @@ impl Dialect {
     pub fn with_callback(&self, head: &RequestHead, address: &str) -> Bytes {
         match self {
             Self::Rvp => head.with_field(rvp::CALL_BACK, address),
+            Self::Gena => gena::with_callback(head, address),
         }
     }
 
@@ -85,6 +104,7 @@ impl Dialect {
     pub fn read_grant(&self, fields: &impl Headers) -> Grant {
         match self {
             Self::Rvp => rvp::read_grant(fields),
+            Self::Gena => gena::read_grant(fields),
         }
     }
 
@@ -92,6 +112,7 @@ impl Dialect {
     pub fn default_lease(&self) -> Duration {
         match self {
             Self::Rvp => rvp::DEFAULT_LEASE,
+            Self::Gena => gena::DEFAULT_LEASE,
         }
     }
 
@@ -99,6 +120,7 @@ impl Dialect {
     pub fn is_callback(&self, method: &str) -> bool {
         match self {
             Self::Rvp => method == rvp::callback::METHOD,
+            Self::Gena => method == gena::callback::METHOD,
         }
     }
 
@@ -106,6 +128,7 @@ impl Dialect {
     pub fn read_callback(&self, fields: &impl Headers, body: &[u8]) -> Delivery {
         match self {
             Self::Rvp => rvp::read_callback(fields, body),
+            Self::Gena => gena::read_callback(),
         }
     }
 
@@ -113,6 +136,7 @@ impl Dialect {
     pub fn subscription_id<'a>(&self, fields: &'a impl Headers) -> Option<&'a str> {
         match self {
             Self::Rvp => fields.text("subscription-id"),
+            Self::Gena => fields.text(gena::SID),
         }
     }
 
@@ -120,6 +144,7 @@ impl Dialect {
     pub fn addressee(&self, body: &[u8]) -> Option<String> {
         match self {
             Self::Rvp => rvp::notification_to(body),
+            Self::Gena => None,
         }
     }
 
@@ -127,6 +152,7 @@ impl Dialect {
     pub fn word(&self, verdict: Verdict, fields: &impl Headers) -> Response {
         match self {
             Self::Rvp => rvp::word(verdict, fields.text("rvp-notifications-version")),
+            Self::Gena => gena::word(verdict),
         }
     }
 
@@ -134,6 +160,7 @@ impl Dialect {
     pub fn unsubscribe(&self, subscription: &Subscription, id: &str) -> Call {
         match self {
             Self::Rvp => rvp::unsubscribe(subscription, id),
+            Self::Gena => gena::unsubscribe(subscription, id),
         }
     }
 }

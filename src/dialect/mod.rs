@@ -11,6 +11,7 @@
 //! - [`Verdict`]: what became of a callback, to be worded for the upstream.
 
 mod family;
+pub mod gena;
 pub mod rvp;
 mod verdict;
 

@@ -336,6 +336,29 @@ async fn an_upstream_without_tls_is_no_upstream_within_it() {
 }
 
 #[tokio::test]
+async fn a_connection_of_ones_own_within_tls_is_nobody_elses_and_ends_with_its_client() {
+    let authority = Authority::new();
+    let upstream = Upstream::secure(&authority.issue("127.0.0.1", "up")).await;
+    let change = asking(&upstream, &authority);
+    let gate = Gate::before(upstream, change);
+    let (mut kari, mut alan) = (gate.client().await, gate.client().await);
+    alan.send(get()).await;
+    alan.answer().await;
+    for _ in 0..2 {
+        kari.send(text("GET / HTTP/1.1\nHost: im.example\nAuthorization: NTLM TlRM", "")).await;
+        kari.answer().await;
+        alan.send(get()).await;
+        alan.answer().await;
+    }
+    assert_eq!(gate.upstream.connections(), 2);
+    drop(kari);
+    gate.upstream.ended(1).await;
+    alan.send(get()).await;
+    assert_eq!(alan.answer().await.status(), 200);
+    assert_eq!(gate.upstream.connections(), 2, "that of all others goes on");
+}
+
+#[tokio::test]
 async fn a_kept_connection_is_believed_for_no_other_authority() {
     let (authority, other) = (Authority::new(), Authority::new());
     let upstream = Upstream::secure(&authority.issue("127.0.0.1", "up")).await;
