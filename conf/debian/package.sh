@@ -2,7 +2,7 @@
 # Makes the Debian package of a program that is built already, and prints where it is:
 #
 #   package.sh           of target/release, as small as it gets, in target/debian
-#   package.sh --fast    of target/debug, for tests: soon there however large, in target/package
+#   package.sh --fast    of target/debug, for tests: soon there however large, in target/package/debian
 #
 # cargo-deb is installed into target/tools if it is missing.
 set -eu
@@ -27,8 +27,10 @@ mkdir -p target/package
 "$program" completion fish >target/package/pollgate.fish
 
 if [ "$program" = target/debug/pollgate ]; then
-    # Not among the packages that are given away.
-    cargo-deb --quiet --no-build --locked --no-dbgsym --strip --fast --profile dev --output target/package
+    # Not among the packages that are given away: cargo-deb deletes the last one of them before it makes the next.
+    mkdir target/package/debug
+    ln -s ../../debug/pollgate target/package/debug/pollgate
+    CARGO_TARGET_DIR=target/package cargo-deb --quiet --no-build --locked --no-dbgsym --strip --fast --profile dev
 else
     cargo-deb --quiet --no-build --locked --no-dbgsym
 fi

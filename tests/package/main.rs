@@ -4,7 +4,7 @@
 //! Installing needs root, namespaces, an overlay file system and cargo-deb; where one of them is not to be had the
 //! test says so and ends. All happens in `install.sh`, in an overlay over this machine's files: nothing is installed
 //! on the machine itself, and no process outlives the script.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may, and says why it is skipped")]
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod examples;
 
