@@ -15,6 +15,7 @@ mod default_config;
 mod demo;
 mod healthcheck;
 mod mailbox;
+mod man;
 mod output;
 mod poll;
 mod registry;
@@ -81,6 +82,8 @@ enum Command {
     User(user::UserArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Write the manual pages, for packages
+    Man(man::ManArgs),
     /// Print the version
     Version(version::VersionArgs),
 }
@@ -103,6 +106,7 @@ impl Cli {
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
             Command::User(args) => user::run(&global, args),
             Command::Completion(args) => completion::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::Version(args) => version::run(&args),
         };
         result.unwrap_or_else(|error| {
