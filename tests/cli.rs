@@ -86,6 +86,7 @@ fn help_reads_well() {
     for command in [
         "",
         "serve",
+        "agent",
         "demo",
         "poll",
         "mailbox",

@@ -58,7 +58,7 @@ pub(super) struct AgentArgs {
     /// Where subscriptions are kept for the next start; empty: nowhere
     /// [default: pollgate/agent.json in $XDG_STATE_HOME, or in ~/.local/state]
     #[arg(long, value_name = "FILE")]
-    state: Option<PathBuf>,
+    state: Option<String>,
     /// Who polls, if the gateway asks for it: a file whose first line is USER:PASSWORD
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
@@ -102,7 +102,8 @@ pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<ExitCode> 
     let trust = if tls { Some(Arc::new(Trust::open(args.ca_file)?)) } else { None };
     let host = args.gateway.host_str().context("the gateway has no host")?;
     let port = args.gateway.port_or_known_default().context("the gateway has no port")?;
-    let state = args.state.or_else(default_state).filter(|path| !path.as_os_str().is_empty());
+    let state =
+        args.state.map(PathBuf::from).or_else(default_state).filter(|path| !path.as_os_str().is_empty());
     let settings = Settings {
         reach: Reach::new(format!("{host}:{port}"), trust),
         host: args.host,
