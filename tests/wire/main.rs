@@ -18,6 +18,7 @@ mod clients;
 mod deliver;
 mod forms;
 mod forwarded;
+mod gena;
 mod held;
 mod hostile;
 mod identity;
