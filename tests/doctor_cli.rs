@@ -16,6 +16,7 @@ use pollgate::http1::{
 };
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -195,6 +196,28 @@ async fn callbacks_that_do_not_arrive() {
         "subscription",
         "within 1s; the message that it was to call back for was answered 502",
     );
+    assert_eq!(subscriptions(&server).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_interrupts_it_leaves_no_subscription() {
+    let server = legacy_server();
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let machine =
+        Machine::with_upstream(server.address()).set("POLLGATE_CALLBACK_URL", format!("http://{nobody}"));
+    let doctor = machine.pollgate(&["doctor", "--json", "--wait", "600", "--subscribe", &kari()]);
+    let mut doctor = tokio::process::Command::from(doctor);
+    doctor.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let doctor = doctor.spawn().unwrap();
+    let start = pollgate::clock::instant();
+    while subscriptions(&server).await == 0 {
+        assert!(start.elapsed() < PATIENCE, "waited in vain for a subscription");
+    }
+    let process = doctor.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    let report = Report::of(&timeout(PATIENCE, doctor.wait_with_output()).await.unwrap().unwrap());
+    report.failed_in(&[], 0);
+    report.has("skip", "subscription", "it was interrupted");
     assert_eq!(subscriptions(&server).await, 0);
 }
 

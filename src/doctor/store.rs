@@ -59,7 +59,7 @@ fn judge(
         (Err(error @ OpenError::Directory { .. }), _) => Finding::fail(
             AREA,
             error.to_string(),
-            "Let the gateway's user run this; or give it the directory.",
+            "Look as the gateway's own user, and give the directory to that user (chown).",
         ),
         (Ok(None), None) => {
             Finding::ok(AREA, format!("there is none in {name} yet; the first start makes it"))

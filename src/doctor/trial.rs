@@ -72,6 +72,13 @@ enum Lease {
     Left(String),
 }
 
+/// A request without an answer.
+struct Unanswered {
+    /// Whether it may have been understood all the same.
+    sent: bool,
+    why: String,
+}
+
 /// Where requests go.
 #[derive(Clone, Copy)]
 enum Door {
@@ -137,9 +144,10 @@ impl Trial<'_> {
         let answer = match self.ask(door, request, "").await {
             Ok(answer) if (200..300).contains(&answer.head.status) => answer,
             Ok(answer) => return (Outcome::Refused(answer.head.status), Lease::Over),
+            Err(Unanswered { sent: false, why }) => return not_tried(why),
             // It may have been granted all the same, and nobody knows under which id.
-            Err(why) => {
-                let left = Lease::Left(format!("the subscription was not answered: {why}"));
+            Err(Unanswered { why, .. }) => {
+                let left = Lease::Left("nobody knows whether it was granted".to_owned());
                 return (Outcome::NotTried(why), left);
             }
         };
@@ -173,7 +181,7 @@ impl Trial<'_> {
         })
     }
 
-    async fn ask(&self, door: Door, request: Call, body: &str) -> Result<Answer, String> {
+    async fn ask(&self, door: Door, request: Call, body: &str) -> Result<Answer, Unanswered> {
         self.ask_within(door, request, body, PATIENCE).await
     }
 
@@ -183,17 +191,22 @@ impl Trial<'_> {
         request: Call,
         body: &str,
         within: Duration,
-    ) -> Result<Answer, String> {
-        let mut connection = match door {
-            Door::Upstream => upstream::connect(self.upstream).await.map_err(|error| error.to_string())?,
-            Door::Gateway(address) => {
-                let stream = dial(&address.to_string(), PATIENCE).await.map_err(|error| error.to_string())?;
-                Connection::new(Stream::Plain(stream))
-            }
-        };
+    ) -> Result<Answer, Unanswered> {
+        let connection = self.connect(door).await;
+        let mut connection = connection.map_err(|why| Unanswered { sent: false, why })?;
         let request = request.with("Connection", "close");
         let answer = call(&mut connection, request, body.as_bytes(), LARGEST_ANSWER, within).await;
-        answer.map_err(|error| error.to_string())
+        answer.map_err(|error| Unanswered { sent: true, why: error.to_string() })
+    }
+
+    async fn connect(&self, door: Door) -> Result<Connection<Stream>, String> {
+        match door {
+            Door::Upstream => upstream::connect(self.upstream).await.map_err(|error| error.to_string()),
+            Door::Gateway(address) => {
+                let stream = dial(&address.to_string(), PATIENCE).await.map_err(|error| error.to_string())?;
+                Ok(Connection::new(Stream::Plain(stream)))
+            }
+        }
     }
 
     async fn wait_for(
@@ -210,7 +223,8 @@ impl Trial<'_> {
             Some(
                 self.ask_within(Door::Upstream, request, &body, self.wait)
                     .await
-                    .map(|answer| answer.head.status),
+                    .map(|answer| answer.head.status)
+                    .map_err(|unanswered| unanswered.why),
             )
         };
         let arrival = async {
@@ -230,15 +244,16 @@ impl Trial<'_> {
 
     /// Polls until something came, and acknowledges it, so that nobody counts it as lost.
     async fn poll(&self, door: Door, subscription: &Subscription, path: &str) -> Result<(), String> {
+        let unanswered = |unanswered: Unanswered| unanswered.why;
         loop {
             let wait = self.wait.as_secs();
-            let answer =
-                self.ask_within(door, poll(subscription, path, wait, None), "", self.lease()).await?;
+            let answer = self.ask_within(door, poll(subscription, path, wait, None), "", self.lease()).await;
+            let answer = answer.map_err(unanswered)?;
             match answer.head.status {
                 200 => {
                     let news: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
                     let id = news["messages"].as_array().and_then(|all| all.last()?["id"].as_u64());
-                    self.ask(door, poll(subscription, path, 0, id), "").await?;
+                    self.ask(door, poll(subscription, path, 0, id), "").await.map_err(unanswered)?;
                     return Ok(());
                 }
                 204 => {}
@@ -257,7 +272,7 @@ impl Trial<'_> {
             left = match self.ask(door, dialect.unsubscribe(subscription, id), "").await {
                 Ok(answer) if (200..300).contains(&answer.head.status) => return Lease::Over,
                 Ok(answer) => format!("UNSUBSCRIBE was answered {}", answer.head.status),
-                Err(why) => format!("UNSUBSCRIBE was not answered: {why}"),
+                Err(Unanswered { why, .. }) => format!("UNSUBSCRIBE was not answered: {why}"),
             };
         }
         Lease::Left(left)
