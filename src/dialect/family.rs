@@ -111,6 +111,14 @@ impl Dialect {
         }
     }
 
+    /// The field with the client's callback address.
+    pub fn callback_field(&self) -> &'static str {
+        match self {
+            Self::Rvp => rvp::CALL_BACK,
+            Self::Gena => gena::CALLBACK,
+        }
+    }
+
     /// What the upstream's 2xx answer to a subscription or a renewal says.
     pub fn read_grant(&self, fields: &impl Headers) -> Grant {
         match self {

@@ -123,6 +123,17 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_is_no_store_is_left_as_it_is() {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("pollgate.redb");
+        let text = b"something else".repeat(1000);
+        std::fs::write(&file, &text).unwrap();
+        let findings = look(&Store { path: home.path().to_owned(), ..Store::default() }, None);
+        assert!(findings[0].level == Level::Fail && findings[0].seen.contains("damaged"), "{findings:?}");
+        assert_eq!(std::fs::read(&file).unwrap(), text);
+    }
+
+    #[test]
     fn nobody_else_should_enter_it() {
         assert_eq!(secrecy(Path::new("/s"), 0o40700), None);
         assert_eq!(secrecy(Path::new("/s"), 0o40755).unwrap().level, Level::Warn);

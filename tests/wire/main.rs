@@ -11,6 +11,7 @@ mod support;
 mod admin;
 mod admin_access;
 mod admin_document;
+mod agent;
 mod auth;
 mod bounds;
 mod callback;

@@ -1,5 +1,6 @@
 //! TLS with clients, and with the upstream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pollgate::agent::{Poller, Target};
@@ -268,8 +269,8 @@ async fn pollgates_own_client_polls_within_tls() {
     gate.deliver(&login, &rvp::message("tove", "kari", "hei")).await;
     let target = Target::parse(&format!("https://{}{}", gate.tls(), login.poll)).unwrap();
     let believing = |authority: &Authority| {
-        let trust = Trust::open(Some(authority.file())).unwrap();
-        Poller::new(target.clone(), None, Some(trust.current(clock::now())))
+        let trust = Arc::new(Trust::open(Some(authority.file())).unwrap());
+        Poller::new(target.clone(), None, Some(trust))
     };
     let news = believing(&authority).poll(Duration::ZERO, false, |_, _| ()).await.unwrap();
     assert_eq!(news.messages.len(), 1);
