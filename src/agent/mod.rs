@@ -30,6 +30,7 @@ mod target;
 
 pub use backoff::Backoff;
 pub use message::{Message, News};
+pub use metrics::Metrics;
 pub use poller::{Ended, Poller, Trouble};
 pub use reach::Reach;
 pub use service::{Agent, Settings};
