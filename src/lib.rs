@@ -21,6 +21,7 @@
 //! - [`admin`]: metrics, health and the API, for operators.
 //! - [`reload`]: a running gateway follows its configuration.
 //! - [`agent`]: the client's side of the wire.
+//! - [`doctor`]: looks at a machine as an administrator would, and says what to do.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
 //! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
 //! - [`cli`]: the command line, a file per subcommand.
@@ -51,6 +52,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dialect;
+pub mod doctor;
 pub mod gateway;
 pub mod http1;
 pub mod mailbox;

@@ -72,6 +72,18 @@ impl Dialect {
         }
     }
 
+    /// The dialect of an upstream that is set to speak this, and says that it is this software (`Server`).
+    pub fn of_server(choice: Choice, server: &str) -> Self {
+        match choice {
+            Choice::Rvp => Self::Rvp,
+            Choice::Gena => Self::Gena,
+            Choice::Webdav => Self::Webdav,
+            // Devices have to say which version of UPnP they are of (UPnP Device Architecture §2.2).
+            Choice::Auto if server.to_ascii_lowercase().contains("upnp/") => Self::Gena,
+            Choice::Auto => Self::Rvp,
+        }
+    }
+
     /// The dialect in which a mailbox's subscription was written.
     pub fn of_subscription(subscription: &Subscription) -> Self {
         match &*subscription.dialect {
@@ -187,6 +199,24 @@ impl Dialect {
             Self::Rvp => rvp::unsubscribe(subscription, id),
             Self::Gena => gena::unsubscribe(subscription, id),
             Self::Webdav => webdav::unsubscribe(subscription, id),
+        }
+    }
+
+    /// A subscription by which it is tried whether the upstream calls back; none if that cannot be tried.
+    pub fn trial(&self, subscription: &Subscription, lease: Duration) -> Option<Call> {
+        match self {
+            Self::Rvp => Some(rvp::trial(subscription, lease)),
+            Self::Gena => Some(gena::trial(subscription, lease)),
+            // What would change a folder for good is not tried.
+            Self::Webdav => None,
+        }
+    }
+
+    /// What makes the upstream call back for it: a request and its body; none if it does so by itself.
+    pub fn provoke(&self, subscription: &Subscription) -> Option<(Call, String)> {
+        match self {
+            Self::Rvp => Some(rvp::provoke(subscription)),
+            Self::Gena | Self::Webdav => None,
         }
     }
 }

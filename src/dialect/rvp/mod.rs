@@ -6,12 +6,14 @@
 
 pub mod callback;
 pub mod subscription;
+mod trial;
 mod unsubscribe;
 
 use std::time::Duration;
 
 pub use callback::{notification_to, read_callback, word};
 pub use subscription::{Names, read_request};
+pub use trial::{provoke, trial};
 pub use unsubscribe::unsubscribe;
 
 /// The lease when neither side names one: what clients of the time ask for.
