@@ -53,7 +53,8 @@ impl Pattern {
         if pattern.contains(['*', '?']) { Self::whole(pattern) } else { Self::whole(&format!("*{pattern}*")) }
     }
 
-    fn matches(&self, text: &str) -> bool {
+    /// Whether the text is like this.
+    pub(super) fn matches(&self, text: &str) -> bool {
         self.0.matches(text)
     }
 }
