@@ -10,7 +10,7 @@
 //! - [`mailbox`]: the core. What a mailbox holds, what it may hold, and what leaves it; pure.
 //! - [`store`]: all mailboxes, found by what the wire shows of them; it wakes the poll that waits.
 //! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
-//! - [`dialect`]: how a protocol family writes subscriptions and callbacks; so far [`dialect::rvp`].
+//! - [`dialect`]: how a protocol family writes subscriptions and callbacks: [`dialect::rvp`], [`dialect::gena`].
 //! - [`auth`]: who somebody is.
 //! - [`tls`]: certificates and trust, and connections within TLS.
 //! - [`config`]: file, environment and flags, checked as a whole.

@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("http1", &["clock"]),
     ("store", &["clock", "mailbox"]),
     ("dialect", &["mailbox", "http1"]),
-    ("config", &["auth", "mailbox", "tls", "watched"]),
+    ("config", &["auth", "dialect", "mailbox", "tls", "watched"]),
     ("registry", &["config", "mailbox"]),
     ("telemetry", &["clock", "mailbox", "store", "dialect", "config"]),
     (
@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
     ("auth", &["mailbox", "watched"]),
     ("tls", &["clock", "mailbox", "watched"]),
-    ("agent", &["auth", "clock", "http1", "tls"]),
+    ("agent", &["auth", "clock", "dialect", "http1", "mailbox", "tls"]),
     ("app", EVERYONE),
     ("cli", EVERYONE),
     ("lib", EVERYONE),
@@ -58,7 +58,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("pingora", &["gateway"]),
     ("tokio_rustls", &["tls", "gateway"]),
     ("clap", &["cli", "main"]),
-    ("prometheus", &["telemetry"]),
+    ("prometheus", &["telemetry", "agent"]),
     ("anyhow", &["app", "cli", "demo"]),
     ("rand", &["gateway", "agent"]),
 ];

@@ -6,6 +6,7 @@
 //! Exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Data goes to stdout, everything else
 //! to stderr.
 
+mod agent;
 mod ask;
 mod check_config;
 mod client;
@@ -14,6 +15,7 @@ mod default_config;
 mod demo;
 mod healthcheck;
 mod mailbox;
+mod man;
 mod output;
 mod poll;
 mod registry;
@@ -63,6 +65,7 @@ struct Global {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
+    Agent(agent::AgentArgs),
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
     Mailbox(mailbox::MailboxArgs),
@@ -79,6 +82,8 @@ enum Command {
     User(user::UserArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Write the manual pages, for packages
+    Man(man::ManArgs),
     /// Print the version
     Version(version::VersionArgs),
 }
@@ -89,6 +94,7 @@ impl Cli {
         let global = self.global;
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
+            Command::Agent(args) => agent::run(&global, args),
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
             Command::Mailbox(args) => mailbox::run(&global, &args),
@@ -100,6 +106,7 @@ impl Cli {
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
             Command::User(args) => user::run(&global, args),
             Command::Completion(args) => completion::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::Version(args) => version::run(&args),
         };
         result.unwrap_or_else(|error| {

@@ -81,6 +81,7 @@ fn nothing_set_is_the_documented_defaults() {
             address: "127.0.0.1:8000",
             ca_file: None,
             server_names: [],
+            dialect: Auto,
             connect_timeout: 5s,
             read_timeout: 60s,
             idle_timeout: 30s,
@@ -245,6 +246,7 @@ fn every_key_can_be_set() {
         address = "https://exchange"
         ca_file = "ca.pem"
         server_names = ["IM.Example.com", "im"]
+        dialect = "rvp"
         connect_timeout = 1
         read_timeout = "2m"
         idle_timeout = "1500ms"
@@ -360,6 +362,7 @@ fn every_key_can_be_set() {
                 "im.example.com",
                 "im",
             ],
+            dialect: Rvp,
             connect_timeout: 1s,
             read_timeout: 120s,
             idle_timeout: 1.5s,

@@ -13,6 +13,7 @@ use super::policy::Pattern;
 use super::reader::Section;
 use super::resolve::optional_path;
 use super::value::{Reading, Value, choice, count};
+use crate::dialect;
 
 /// What stands before the address of a server that is spoken to within TLS.
 pub(super) const HTTPS: &str = "https://";
@@ -38,6 +39,8 @@ pub struct Upstream {
     pub ca_file: Option<PathBuf>,
     /// The server's own names in logical URLs, in lower case, as they stand in a URL (IPv6 in brackets).
     pub server_names: Vec<String>,
+    /// How it writes subscriptions and callbacks.
+    pub dialect: dialect::Choice,
     /// What `Host` says to the server.
     pub host: HostMode,
     /// How long a connection may take to be made.
@@ -113,6 +116,7 @@ impl Default for Upstream {
             listen_port: None,
             ca_file: None,
             server_names: Vec::new(),
+            dialect: dialect::Choice::Auto,
             host: HostMode::AsSent,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
@@ -272,6 +276,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> Upstream {
         listen_port: section.read("listen_port", preset.listen_port, port),
         ca_file: section.read("ca_file", preset.ca_file, optional_path),
         server_names: section.list("server_names", preset.server_names, address::server_name),
+        dialect: section.read("dialect", preset.dialect, dialect),
         host: section.read("host", preset.host, |value| choice(value, &HostMode::ALL, HostMode::as_str)),
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
@@ -300,6 +305,10 @@ fn health_check(section: &mut Section<'_, '_>) -> HealthCheck {
         path: section.read("path", preset.path, path),
         failures: section.read("failures", preset.failures, |value| count(value, 1..=100)),
     }
+}
+
+fn dialect(value: &Value) -> Reading<dialect::Choice> {
+    choice(value, &dialect::Choice::ALL, dialect::Choice::as_str)
 }
 
 /// A label in metrics and a word in log lines.

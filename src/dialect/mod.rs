@@ -4,16 +4,23 @@
 //! it reads from either side comes out in the terms of this module, so that the gateway knows no
 //! protocol by name.
 //!
+//! - [`Dialect`]: which family it is; every question is asked of it.
 //! - [`Reading`]: what a client's request means to the gateway.
 //! - [`Grant`]: what the upstream's answer to a subscription says.
 //! - [`Delivery`]: what a callback says of itself.
 //! - [`Verdict`]: what became of a callback, to be worded for the upstream.
 
+mod family;
+pub mod gena;
 pub mod rvp;
+mod verdict;
 
 use std::time::Duration;
 
-use crate::mailbox::{Class, Refusal, Subscription};
+pub use family::{Choice, Dialect};
+pub use verdict::{CallbackRefusal, Verdict};
+
+use crate::mailbox::{Class, Subscription};
 
 /// What a client's request means to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,8 +41,13 @@ pub enum Reading {
         /// The upstream's ids.
         ids: Vec<String>,
     },
-    /// A subscription that must not reach the upstream, and why.
-    Invalid(String),
+    /// A subscription that must not reach the upstream.
+    Invalid {
+        /// The status of its answer.
+        status: u16,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 /// A subscription whose callbacks the gateway must receive in the client's place.
@@ -65,96 +77,4 @@ pub struct Delivery {
     pub class: Class,
     /// Whether the upstream wants to be answered only when the client has it.
     pub deep_ack: bool,
-}
-
-/// What became of a callback.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Its message is kept, or was delivered where that was asked for.
-    Accepted,
-    /// It is not.
-    Refused(CallbackRefusal),
-}
-
-/// Why a callback was not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallbackRefusal {
-    /// It came from an address that may not deliver.
-    #[error("this address may not deliver callbacks")]
-    Source,
-    /// Its method is not one of the dialect's callbacks.
-    #[error("the method is not a callback's")]
-    Method,
-    /// There is no such mailbox, or no longer.
-    #[error("no such subscription")]
-    Unknown,
-    /// It names no mailbox, and more than one could be meant.
-    #[error("more than one subscription could be meant")]
-    Ambiguous,
-    /// The core found no room for it.
-    #[error(transparent)]
-    NoRoom(#[from] Refusal),
-    /// Its body is larger than is read at all.
-    #[error("the body is too large")]
-    BodyTooLarge,
-    /// There are too many other bodies in memory.
-    #[error("too many bodies are in memory")]
-    NoMemory,
-    /// It could not be read.
-    #[error("the request is unreadable")]
-    Unreadable,
-    /// All mailboxes together are full.
-    #[error("the store is full")]
-    StoreFull,
-    /// The store has no space on its file system.
-    #[error("the store has no space")]
-    NoSpace,
-    /// The store cannot keep anything at this moment.
-    #[error("the store is unavailable")]
-    Unavailable,
-    /// The client did not take it in time, where that was waited for.
-    #[error("the client did not take it in time")]
-    NotTaken,
-}
-
-impl CallbackRefusal {
-    /// Every reason.
-    pub const ALL: [CallbackRefusal; 15] = [
-        CallbackRefusal::Source,
-        CallbackRefusal::Method,
-        CallbackRefusal::Unknown,
-        CallbackRefusal::Ambiguous,
-        CallbackRefusal::NoRoom(Refusal::Disabled),
-        CallbackRefusal::NoRoom(Refusal::NobodyPolls),
-        CallbackRefusal::NoRoom(Refusal::Full),
-        CallbackRefusal::NoRoom(Refusal::TooLarge),
-        CallbackRefusal::BodyTooLarge,
-        CallbackRefusal::NoMemory,
-        CallbackRefusal::Unreadable,
-        CallbackRefusal::StoreFull,
-        CallbackRefusal::NoSpace,
-        CallbackRefusal::Unavailable,
-        CallbackRefusal::NotTaken,
-    ];
-
-    /// The reason's word in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            CallbackRefusal::Source => "source",
-            CallbackRefusal::Method => "method",
-            CallbackRefusal::Unknown => "unknown",
-            CallbackRefusal::Ambiguous => "ambiguous",
-            CallbackRefusal::NoRoom(Refusal::Disabled) => "disabled",
-            CallbackRefusal::NoRoom(Refusal::NobodyPolls) => "nobody-polls",
-            CallbackRefusal::NoRoom(Refusal::Full) => "full",
-            CallbackRefusal::NoRoom(Refusal::TooLarge) => "too-large",
-            CallbackRefusal::BodyTooLarge => "body-too-large",
-            CallbackRefusal::NoMemory => "no-memory",
-            CallbackRefusal::Unreadable => "unreadable",
-            CallbackRefusal::StoreFull => "store-full",
-            CallbackRefusal::NoSpace => "no-space",
-            CallbackRefusal::Unavailable => "unavailable",
-            CallbackRefusal::NotTaken => "not-taken",
-        }
-    }
 }

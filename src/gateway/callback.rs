@@ -12,8 +12,7 @@ use tokio::time::timeout;
 use super::Gateway;
 use crate::clock;
 use crate::config::DeepAck;
-use crate::dialect::rvp;
-use crate::dialect::{CallbackRefusal, Verdict};
+use crate::dialect::{CallbackRefusal, Dialect, Verdict};
 use crate::http1::{Allowance, Headers, Request, RequestHead, Response, Service};
 use crate::mailbox::{CallbackToken, EventId, MailboxId, Message};
 use crate::store::{Found, Lookup, OfferError};
@@ -25,14 +24,10 @@ pub struct Callbacks(pub Arc<Gateway>);
 impl Service for Callbacks {
     fn admit(&self, head: &RequestHead, peer: SocketAddr) -> Result<(), Response> {
         let source = peer.ip().to_canonical();
-        let refusal = if !self.0.config().callback.allow.iter().any(|net| net.contains(&source)) {
-            CallbackRefusal::Source
-        } else if head.method != rvp::callback::METHOD {
-            CallbackRefusal::Method
-        } else {
+        if self.0.config().callback.allow.iter().any(|net| net.contains(&source)) {
             return Ok(());
-        };
-        Err(self.refuse(None, refusal, head))
+        }
+        Err(self.refuse(None, CallbackRefusal::Source, &Dialect::of_callback(&head.fields), head))
     }
 
     fn unreadable(&self, status: u16) {
@@ -50,21 +45,33 @@ impl Service for Callbacks {
     }
 
     async fn call(&self, request: Request) -> Response {
-        let (mailbox, taken_in) = match self.mailbox_for(&request).await {
-            Ok(mailbox) => (Some(mailbox), self.take_in(mailbox, &request).await),
-            Err(refusal) => (None, Err(refusal)),
+        let found = self.mailbox_for(&request).await;
+        let dialect = match &found {
+            Ok(found) => Dialect::of_subscription(&found.subscription),
+            Err(_) => Dialect::of_callback(&request.head.fields),
+        };
+        let mailbox = found.as_ref().ok().map(|found| found.id);
+        let taken_in = match found {
+            _ if !dialect.is_callback(&request.head.method) => Err(CallbackRefusal::Method),
+            Ok(found) => self.take_in(found.id, &dialect, &request).await,
+            Err(refusal) => Err(refusal),
         };
         match taken_in {
-            Ok(()) => rvp::word(Verdict::Accepted, version(&request.head)),
-            Err(refusal) => self.refuse(mailbox, refusal, &request.head),
+            Ok(()) => dialect.word(Verdict::Accepted, &request.head.fields),
+            Err(refusal) => self.refuse(mailbox, refusal, &dialect, &request.head),
         }
     }
 }
 
 impl Callbacks {
-    async fn take_in(&self, mailbox: MailboxId, request: &Request) -> Result<(), CallbackRefusal> {
+    async fn take_in(
+        &self,
+        mailbox: MailboxId,
+        dialect: &Dialect,
+        request: &Request,
+    ) -> Result<(), CallbackRefusal> {
         let gateway = &*self.0;
-        let delivery = rvp::read_callback(&request.head.fields, &request.body);
+        let delivery = dialect.read_callback(&request.head.fields, &request.body);
         let message = Message {
             method: request.head.method.as_str().into(),
             header_lines: kept_header_lines(&request.head, request.body.len()),
@@ -101,19 +108,20 @@ impl Callbacks {
 
     /// The mailbox that a callback is for: by the token in its path, or, from a server that ignores the
     /// path of a callback, by what else names exactly one.
-    async fn mailbox_for(&self, request: &Request) -> Result<MailboxId, CallbackRefusal> {
+    async fn mailbox_for(&self, request: &Request) -> Result<Found, CallbackRefusal> {
         let store = &self.0.store;
         let last_segment = request.head.path().rsplit('/').next().unwrap_or_default();
         if let Ok(token) = last_segment.parse::<CallbackToken>() {
             return only_one(store.find(Lookup::Token(token)).await);
         }
-        if let Some(id) = request.head.fields.text("subscription-id") {
+        let dialect = Dialect::of_callback(&request.head.fields);
+        if let Some(id) = dialect.subscription_id(&request.head.fields) {
             let found = store.find(Lookup::SubscriptionId { id, node: None }).await;
             if !found.is_empty() {
                 return only_one(found);
             }
         }
-        match rvp::notification_to(&request.body) {
+        match dialect.addressee(&request.body) {
             Some(principal) => only_one(store.find(Lookup::Principal(&principal)).await),
             None => Err(CallbackRefusal::Unknown),
         }
@@ -133,24 +141,26 @@ impl Callbacks {
         }
     }
 
-    fn refuse(&self, mailbox: Option<MailboxId>, refusal: CallbackRefusal, head: &RequestHead) -> Response {
+    fn refuse(
+        &self,
+        mailbox: Option<MailboxId>,
+        refusal: CallbackRefusal,
+        dialect: &Dialect,
+        head: &RequestHead,
+    ) -> Response {
         self.0.metrics.callback_refused(refusal);
         self.0.traffic.tell(mailbox, || Happened::Refused { reason: refusal.name() });
         tracing::info!(reason = refusal.name(), "callback refused");
-        rvp::word(Verdict::Refused(refusal), version(head))
+        dialect.word(Verdict::Refused(refusal), &head.fields)
     }
 }
 
-fn only_one(found: Vec<Found>) -> Result<MailboxId, CallbackRefusal> {
-    match &found[..] {
-        [mailbox] => Ok(mailbox.id),
-        [] => Err(CallbackRefusal::Unknown),
-        _ => Err(CallbackRefusal::Ambiguous),
+fn only_one(mut found: Vec<Found>) -> Result<Found, CallbackRefusal> {
+    match (found.pop(), found.is_empty()) {
+        (Some(mailbox), true) => Ok(mailbox),
+        (None, _) => Err(CallbackRefusal::Unknown),
+        (Some(_), false) => Err(CallbackRefusal::Ambiguous),
     }
-}
-
-fn version(head: &RequestHead) -> Option<&str> {
-    head.fields.text("rvp-notifications-version")
 }
 
 /// The header lines that belong to the message: as sent, without what belongs to the connection it came

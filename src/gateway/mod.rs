@@ -9,6 +9,7 @@
 //! - [`forwarded`]: for whom a request comes that proxies pass on.
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
+//! - [`newcomers`]: clients that have no answer to their subscription yet.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`hop`]: what of an answer is for the gateway alone.
@@ -27,6 +28,7 @@ pub mod descriptors;
 mod doors;
 mod forwarded;
 mod hop;
+mod newcomers;
 mod own;
 mod pace;
 pub mod poll;
@@ -51,6 +53,8 @@ use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
 
+use self::newcomers::Newcomers;
+
 pub use access::Access;
 pub use tls::Tls;
 pub use upstream::Upstream;
@@ -70,6 +74,8 @@ pub struct Gateway {
     pub drops: Arc<Drops>,
     /// Told of what happens, for those who follow it.
     pub traffic: Arc<Traffic>,
+    /// Who must not be called yet.
+    newcomers: Arc<Newcomers>,
     /// Where the upstream is.
     pub upstream: Upstream,
     /// What request bodies take in memory.
@@ -117,6 +123,7 @@ impl Gateway {
             metrics,
             drops,
             traffic,
+            newcomers: Arc::default(),
             upstream: Upstream::default(),
             bodies: Arc::default(),
             stop,

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Gateway;
-use super::poll;
+use super::newcomers::Newcomer;
+use super::{Gateway, poll};
 use crate::clock;
 use crate::config::{Client, EdgeLimits};
-use crate::dialect::rvp::{self, CALL_BACK};
-use crate::dialect::{Reading, Subscribe};
+use crate::dialect::{Dialect, Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
 use crate::store::{CreateError, Lookup, NewMailbox, Shares};
@@ -18,9 +17,6 @@ use crate::telemetry::Happened;
 
 /// How long a mailbox may wait for the upstream to grant its lease.
 const UNGRANTED: Duration = Duration::from_secs(300);
-
-/// The lease when neither side names one: what clients of the time ask for.
-const DEFAULT_LEASE: Duration = Duration::from_secs(14_400);
 
 /// After how many seconds a client may try again that found no room for its mailbox.
 const RETRY_AFTER: u64 = 60;
@@ -48,6 +44,8 @@ pub enum Intent {
         mailboxes: Vec<MailboxId>,
         /// How long the client wants the lease.
         lease: Option<Duration>,
+        /// In which dialect the answer will be.
+        dialect: Dialect,
     },
     /// With a 2xx these mailboxes go.
     Unsubscribe(Vec<MailboxId>),
@@ -56,7 +54,9 @@ pub enum Intent {
 /// A mailbox whose lease is being asked for.
 #[derive(Debug)]
 pub struct Subscribed {
+    dialect: Dialect,
     mailbox: MailboxId,
+    newcomer: Newcomer,
     poll_key: PollKey,
     /// The mailboxes that the same subscription had before the client moved to another address.
     replaces: Vec<MailboxId>,
@@ -90,14 +90,15 @@ pub async fn prepare(
         return Ok(Prepared { head: head.raw(), intent: Intent::Pass });
     }
     let pass = |intent| Ok(Prepared { head: head.raw(), intent });
-    match rvp::read_request(head, &config.upstream.server_names, client) {
+    let dialect = Dialect::of_request(config.upstream.dialect, head);
+    match dialect.read_request(head, &config.upstream.server_names, client) {
         Reading::Other => pass(Intent::Pass),
-        Reading::Invalid(what) => {
-            tracing::info!(%client, what, "subscription refused");
-            Err(Response::text(400, what))
+        Reading::Invalid { status, what } => {
+            tracing::info!(%client, status, what, "subscription refused");
+            Err(Response::text(status, what))
         }
         Reading::Renew { ids, lease } => {
-            pass(Intent::Renew { mailboxes: find(gateway, &ids, head.path()).await, lease })
+            pass(Intent::Renew { mailboxes: find(gateway, &ids, head.path()).await, lease, dialect })
         }
         Reading::Unsubscribe { ids } => pass(Intent::Unsubscribe(find(gateway, &ids, head.path()).await)),
         Reading::Subscribe(mut subscribe) => {
@@ -105,20 +106,20 @@ pub async fn prepare(
             let user_agent = head.fields.text("user-agent");
             let signing_in = Client { principal, source: client, user_agent };
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
+            subscribe.subscription.dialect = dialect.name().into();
             let token = CallbackToken::from_random(rand::random());
             let address = format!("{}/{token}", config.callback.url);
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
-            let subscribed = open(gateway, subscribe, token, replaces, scheme).await?;
-            Ok(Prepared {
-                head: head.with_field(CALL_BACK, &address),
-                intent: Intent::Subscribe(Box::new(subscribed)),
-            })
+            let head = dialect.with_callback(head, &address);
+            let subscribed = open(gateway, dialect, subscribe, token, replaces, scheme).await?;
+            Ok(Prepared { head, intent: Intent::Subscribe(Box::new(subscribed)) })
         }
     }
 }
 
 async fn open(
     gateway: &Gateway,
+    dialect: Dialect,
     subscribe: Subscribe,
     token: CallbackToken,
     replaces: Vec<MailboxId>,
@@ -147,7 +148,18 @@ async fn open(
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
     let lease = subscribe.lease;
-    Ok(Subscribed { mailbox, poll_key, replaces, scheme, host, lease, message_life_time, poll_interval })
+    Ok(Subscribed {
+        dialect,
+        mailbox,
+        newcomer: gateway.newcomers.add(mailbox),
+        poll_key,
+        replaces,
+        scheme,
+        host,
+        lease,
+        message_life_time,
+        poll_interval,
+    })
 }
 
 /// How many mailboxes there may be with a new one that replaces others: those go when it is there.
@@ -167,23 +179,33 @@ async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
     found
 }
 
-/// The upstream's answer came. Returns the fields to be set in it. What is left of the intent is what
-/// [`give_up`] would have to undo.
-pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &impl Headers) -> Vec<Field> {
+/// What the upstream's answer came to.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// The fields to be set in it.
+    pub fields: Vec<Field>,
+    /// To be dropped when the client has it.
+    pub newcomer: Option<Newcomer>,
+}
+
+/// The upstream's answer came. What is left of the intent is what [`give_up`] would have to undo.
+pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &impl Headers) -> Answered {
     if !(200..300).contains(&status) {
         give_up(gateway, intent).await;
-        return Vec::new();
+        return Answered::default();
     }
-    let grant = rvp::read_grant(fields);
-    let lease_ends = |asked: Option<Duration>| clock::now() + grant.lease.or(asked).unwrap_or(DEFAULT_LEASE);
+    let lease_ends = |dialect: &Dialect, granted: Option<Duration>, asked: Option<Duration>| {
+        clock::now() + granted.or(asked).unwrap_or(dialect.default_lease())
+    };
     match intent {
-        Intent::Pass => Vec::new(),
+        Intent::Pass => {}
         Intent::Subscribe(subscribed) => {
+            let grant = subscribed.dialect.read_grant(fields);
             let id = grant.subscription_id.as_deref();
-            let lease_ends = lease_ends(subscribed.lease);
+            let lease_ends = lease_ends(&subscribed.dialect, grant.lease, subscribed.lease);
             if gateway.store.grant(subscribed.mailbox, id, lease_ends).await.is_err() {
                 tracing::warn!(mailbox = %subscribed.mailbox, "the upstream granted a lease too late");
-                return Vec::new();
+                return Answered::default();
             }
             tracing::info!(mailbox = %subscribed.mailbox, "subscribed");
             gateway.traffic.tell(subscribed.mailbox, || Happened::Subscribed);
@@ -191,10 +213,10 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
             for older in &subscribed.replaces {
                 end(gateway, *older).await;
             }
-            subscribed.fields()
+            return Answered { fields: subscribed.fields(), newcomer: Some(subscribed.newcomer) };
         }
-        Intent::Renew { mailboxes, lease } => {
-            let lease_ends = lease_ends(lease);
+        Intent::Renew { mailboxes, lease, dialect } => {
+            let lease_ends = lease_ends(&dialect, dialect.read_grant(fields).lease, lease);
             for mailbox in mailboxes {
                 // One that ended meanwhile is not revived: its messages are gone already.
                 let renewed = gateway.store.grant(mailbox, None, lease_ends).await.is_ok();
@@ -203,15 +225,14 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
                     gateway.traffic.tell(mailbox, || Happened::Renewed);
                 }
             }
-            Vec::new()
         }
         Intent::Unsubscribe(mailboxes) => {
             for mailbox in mailboxes {
                 end(gateway, mailbox).await;
             }
-            Vec::new()
         }
     }
+    Answered::default()
 }
 
 /// The upstream did not grant what was asked, or did not answer.

@@ -23,6 +23,10 @@ pub struct Subscription {
     pub message_life_time: Option<Duration>,
     /// How the client wanted to be told when it signed in.
     pub connection: ConnectionSettings,
+    /// The name of the dialect it was written in; empty is the first that there was, RVP.
+    pub dialect: Box<str>,
+    /// The name of the upstream that it is at; empty is the first.
+    pub upstream: Box<str>,
 }
 
 impl Subscription {

@@ -8,7 +8,7 @@ use url::Url;
 use super::CALL_BACK;
 use crate::dialect::{Grant, Reading, Subscribe};
 use crate::http1::{Headers, RequestHead};
-use crate::mailbox::{ConnectionSettings, Subscription};
+use crate::mailbox::Subscription;
 
 /// The names under which the upstream is known, beside the one in the request.
 pub type Names<'a> = &'a [String];
@@ -19,7 +19,10 @@ const LONGEST_CALLBACK: usize = 2048;
 /// What a client's request means to the gateway.
 pub fn read_request(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Reading {
     match head.method.as_str() {
-        "SUBSCRIBE" => read_subscribe(head, names, client).unwrap_or_else(Reading::Invalid),
+        "SUBSCRIBE" => {
+            let invalid = |what| Reading::Invalid { status: 400, what };
+            read_subscribe(head, names, client).unwrap_or_else(invalid)
+        }
         "UNSUBSCRIBE" => Reading::Unsubscribe { ids: subscription_ids(head) },
         _ => Reading::Other,
     }
@@ -53,7 +56,7 @@ fn read_subscribe(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Resul
             host: host.into(),
             subscriber: Some(client),
             message_life_time: seconds(&head.fields, "poll-message-lifetime"),
-            connection: ConnectionSettings::default(),
+            ..Subscription::default()
         },
         lease,
         renews: ids.into_iter().next(),
@@ -155,7 +158,7 @@ mod tests {
                 host: "im.example:8080".into(),
                 subscriber: Some(IpAddr::from([10, 1, 2, 3])),
                 message_life_time: Some(Duration::from_secs(600)),
-                connection: ConnectionSettings::default(),
+                ..Subscription::default()
             }
         );
     }
@@ -238,11 +241,11 @@ mod tests {
             "http://10.1.2.3/, http://10.1.2.4/",
         ] {
             let reading = subscribe(&format!("Call-Back: {callback}"));
-            assert!(matches!(reading, Reading::Invalid(_)), "{callback:?}: {reading:?}");
+            assert!(matches!(reading, Reading::Invalid { .. }), "{callback:?}: {reading:?}");
         }
         let twice = subscribe("Call-Back: http://10.1.2.3:1\nCall-Back: http://10.1.2.3:2");
-        assert!(matches!(twice, Reading::Invalid(_)), "{twice:?}");
+        assert!(matches!(twice, Reading::Invalid { .. }), "{twice:?}");
         let long = subscribe(&format!("Call-Back: http://10.1.2.3/{}", "x".repeat(LONGEST_CALLBACK)));
-        assert!(matches!(long, Reading::Invalid(_)));
+        assert!(matches!(long, Reading::Invalid { .. }));
     }
 }

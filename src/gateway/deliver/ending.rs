@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{Gateway, subscribe};
-use crate::dialect::rvp;
+use crate::dialect::Dialect;
 use crate::http1::client::{CallError, call};
 use crate::store::MailboxReport;
 
@@ -31,7 +31,7 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
 async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Result<u16, CallError> {
     let upstream = gateway.config().upstream.clone();
     let mut connection = gateway.connect_upstream(&upstream).await?;
-    let request = rvp::unsubscribe(&report.subscription, id);
+    let request = Dialect::of_subscription(&report.subscription).unsubscribe(&report.subscription, id);
     let within: Duration = upstream.read_timeout;
     let answer = call(&mut connection, request, b"", LARGEST_BODY, within).await?;
     Ok(answer.head.status)

@@ -158,6 +158,14 @@ impl<'a> Decoder<'a> {
             _ => Err(Damage::Fields),
         }
     }
+
+    /// A field that rows of the first versions have not: its default where they end.
+    pub(super) fn added<T: Default>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, Damage>,
+    ) -> Result<T, Damage> {
+        if self.0.is_empty() { Ok(T::default()) } else { read(self) }
+    }
 }
 
 #[cfg(test)]

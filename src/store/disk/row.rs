@@ -157,8 +157,17 @@ fn read_connection(fields: &mut Decoder<'_>) -> Result<ConnectionSettings, Damag
 
 impl MailboxRow {
     pub(super) fn write(&self, clock: StoreClock) -> Vec<u8> {
-        let Subscription { node, principal, callback, host, subscriber, message_life_time, connection } =
-            &self.subscription;
+        let Subscription {
+            node,
+            principal,
+            callback,
+            host,
+            subscriber,
+            message_life_time,
+            connection,
+            dialect,
+            upstream,
+        } = &self.subscription;
         let text = |row: &mut Encoder, text: &str| _ = row.text(text);
         let mut row = Encoder::with_capacity(256);
         row.wide(self.token.bits())
@@ -175,7 +184,9 @@ impl MailboxRow {
             .option(*subscriber, |row, address| _ = row.text(&address.to_string()))
             .option(*message_life_time, |row, wish| {
                 row.number(u64::try_from(wish.as_millis()).unwrap_or(u64::MAX));
-            });
+            })
+            .text(dialect)
+            .text(upstream);
         row.finish()
     }
 
@@ -203,6 +214,9 @@ impl MailboxRow {
                 subscriber: fields.option(|fields| fields.text()?.parse().map_err(|_| Damage::Fields))?,
                 message_life_time: fields.option(|fields| fields.number().map(Duration::from_millis))?,
                 connection,
+                // Rows of the first versions end here.
+                dialect: fields.added(text)?,
+                upstream: fields.added(text)?,
             },
         })
     }
@@ -325,6 +339,8 @@ mod tests {
                     polling_period: PollingPeriod::from_minutes(1).unwrap(),
                     ports: Ports::parse("1050-1060").unwrap().range(),
                 },
+                dialect: "gena".into(),
+                upstream: "kitchen".into(),
             },
             ..bare.clone()
         };
@@ -334,6 +350,24 @@ mod tests {
         for row in [bare, full, called] {
             assert_eq!(MailboxRow::read(&row.write(CLOCK()), CLOCK()), Ok(row));
         }
+    }
+
+    /// As it was written before there was more than one dialect, and more than one upstream.
+    #[test]
+    fn a_mailbox_row_of_the_first_versions_reads_back() {
+        let row = MailboxRow {
+            token: CallbackToken::from_random(1),
+            poll_key: PollKey::from_random(2),
+            created: at(1),
+            lease_ends: at(2),
+            ended: false,
+            subscription_id: None,
+            subscription: Subscription::default(),
+        };
+        let mut old = Encoder::with_capacity(100);
+        old.wide(1).wide(2).number(1).number(2).byte(0).byte(POLLING).byte(0);
+        old.text("").byte(0).byte(0).text("").byte(0).byte(0);
+        assert_eq!(MailboxRow::read(&old.finish(), CLOCK()), Ok(row));
     }
 
     #[test]

@@ -279,6 +279,8 @@ async fn a_mailbox_is_found_by_all_its_names() {
         subscriber: Some("10.1.2.3".parse().unwrap()),
         message_life_time: Some(Duration::from_secs(77)),
         connection: ConnectionSettings { mode: DeliveryMode::Default, ..ConnectionSettings::default() },
+        dialect: "gena".into(),
+        upstream: "kitchen".into(),
     };
     let new = NewMailbox { subscription: subscription.clone(), ..new_mailbox(1, after(100)) };
     let mailbox = machine.store().create(new.clone()).await.unwrap();
