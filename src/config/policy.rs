@@ -44,13 +44,19 @@ impl fmt::Debug for Pattern {
 
 impl Pattern {
     /// A pattern for the whole of a text.
-    pub(super) fn whole(pattern: &str) -> Self {
+    pub fn whole(pattern: &str) -> Self {
         Self(WildMatch::new_case_insensitive(pattern))
     }
 
     /// A pattern for the whole of a text, or, without `*` and `?`, for a part of it.
     pub(super) fn part(pattern: &str) -> Self {
         if pattern.contains(['*', '?']) { Self::whole(pattern) } else { Self::whole(&format!("*{pattern}*")) }
+    }
+
+    /// The only text that is like this, if it is not a matter of wildcards.
+    pub fn literal(&self) -> Option<String> {
+        let pattern = self.0.pattern();
+        (!pattern.contains(['*', '?'])).then(|| pattern.to_string())
     }
 
     /// Whether the text is like this.

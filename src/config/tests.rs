@@ -614,7 +614,7 @@ fn flag_over_environment_over_file() {
     let env = [("POLLGATE_UPSTREAM_ADDRESS", "env:2"), ("POLLGATE_LOG_LEVEL", "debug")];
     let flags = Overrides { upstream: Some("flag:3".to_owned()), ..Overrides::default() };
     let config = resolved(text, &env, &flags).unwrap();
-    assert_eq!(config.upstream.address, "flag:3");
+    assert_eq!(config.upstreams[0].address, "flag:3");
     assert_eq!(config.log.level, LogLevel::Debug);
     assert_eq!(config.log.format, LogFormat::Json);
 }
@@ -633,7 +633,7 @@ fn every_flag_sets_its_key() {
         log_format: some("json"),
     };
     let mut expected = Config::default();
-    expected.upstream.address = "exchange:80".to_owned();
+    expected.upstreams[0].address = "exchange:80".to_owned();
     expected.listen.public = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
     expected.listen.callback = "127.0.0.1:1".parse().unwrap();
     expected.listen.admin = "127.0.0.1:2".parse().unwrap();
@@ -681,7 +681,7 @@ fn the_environment_sets_every_type() {
     );
     let mut expected = Config::default();
     expected.listen.public = vec!["127.0.0.1:80".parse().unwrap(), "[::1]:80".parse().unwrap()];
-    expected.upstream.connect_timeout = Duration::from_millis(500);
+    expected.upstreams[0].connect_timeout = Duration::from_millis(500);
     expected.callback.deep_ack = DeepAck::Delivered;
     expected.callback.max_body_bytes = 2 * 1024 * 1024;
     expected.polling.poll_support = false;

@@ -14,6 +14,7 @@
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`hop`]: what of an answer is for the gateway alone.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
+//! - [`upstream`]: which upstream a request is for, and which of its servers.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
@@ -57,7 +58,7 @@ use self::newcomers::Newcomers;
 
 pub use access::Access;
 pub use tls::Tls;
-pub use upstream::Upstream;
+pub use upstream::{Upstream, Upstreams};
 
 /// What all parts of the gateway share.
 pub struct Gateway {
@@ -66,7 +67,7 @@ pub struct Gateway {
     pub store: Arc<dyn MailboxStore>,
     /// Who may poll.
     access: ArcSwap<Access>,
-    /// The certificate that clients are shown, and whom to believe of the upstream.
+    /// The certificate that clients are shown.
     tls: ArcSwap<Tls>,
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -76,8 +77,8 @@ pub struct Gateway {
     pub traffic: Arc<Traffic>,
     /// Who must not be called yet.
     newcomers: Arc<Newcomers>,
-    /// Where the upstream is.
-    pub upstream: Upstream,
+    /// Where requests go.
+    upstreams: ArcSwap<Upstreams>,
     /// What request bodies take in memory.
     pub bodies: Arc<Budget>,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
@@ -110,6 +111,7 @@ impl Gateway {
         store: Arc<dyn MailboxStore>,
         access: Access,
         tls: Tls,
+        upstreams: Upstreams,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
@@ -124,7 +126,7 @@ impl Gateway {
             drops,
             traffic,
             newcomers: Arc::default(),
-            upstream: Upstream::default(),
+            upstreams: ArcSwap::from_pointee(upstreams),
             bodies: Arc::default(),
             stop,
         }
@@ -145,6 +147,11 @@ impl Gateway {
         self.access.load()
     }
 
+    /// The upstreams, as of now.
+    pub fn upstreams(&self) -> Guard<Arc<Upstreams>> {
+        self.upstreams.load()
+    }
+
     /// TLS, as of now.
     fn tls(&self) -> Guard<Arc<Tls>> {
         self.tls.load()
@@ -154,11 +161,18 @@ impl Gateway {
     /// as it was.
     pub fn follow(&self, next: Config) -> Result<(), Unusable> {
         let tls = self.tls().follow(&self.config(), &next)?;
+        let upstreams = match self.config().upstreams == next.upstreams {
+            true => None,
+            false => Some(self.upstreams().follow(&next, &self.metrics, &self.stop)?),
+        };
         // With the same settings it goes on: it knows which credentials were used already.
         if self.config().auth != next.auth {
             self.access.store(Arc::new(Access::open(&next.auth)?));
         }
         self.tls.store(Arc::new(tls));
+        if let Some(upstreams) = upstreams {
+            self.upstreams.store(Arc::new(upstreams));
+        }
         self.config.store(Arc::new(next));
         self.see_policies();
         Ok(())

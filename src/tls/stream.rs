@@ -24,6 +24,11 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// The port of the listener that it came in at.
+    pub fn local_port(&self) -> Option<u16> {
+        self.tcp().local_addr().ok().map(|address| address.port())
+    }
+
     fn tcp(&self) -> &TcpStream {
         match self {
             Self::Plain(tcp) => tcp,
