@@ -80,15 +80,8 @@ pub fn start_from(
     let stop = CancellationToken::new();
     let upstreams = Upstreams::open(&config, &metrics, &stop)?;
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
-    let gateway = Gateway::new(
-        config.clone(),
-        store.clone(),
-        access,
-        tls,
-        upstreams,
-        metrics.clone(),
-        stop.clone(),
-    );
+    let gateway =
+        Gateway::new(config.clone(), store.clone(), access, tls, upstreams, metrics.clone(), stop.clone());
     let gateway = Arc::new(gateway);
     let reloader = Arc::new(Reloader::new(gateway.clone(), origin, written));
     let reload = {

@@ -73,7 +73,11 @@ impl<'a> Reader<'a> {
     /// them is set: in the uppermost layer, or furthest down in the file. Settings that are wrong by
     /// themselves contradict nothing.
     pub(super) fn contradiction(&mut self, keys: &[&str], sentence: String) {
-        let setting = |key: &str| key.split('[').next().unwrap_or(key).to_owned();
+        // An item of a list stands for the list; a setting in an item is one by itself.
+        let setting = |key: &str| match key.strip_suffix(']').and_then(|key| key.rsplit_once('[')) {
+            Some((list, _)) => list.to_owned(),
+            None => key.to_owned(),
+        };
         let faulty = |key: &&str| self.problems.iter().any(|problem| setting(&problem.key) == setting(key));
         if keys.iter().any(faulty) {
             return;

@@ -387,7 +387,11 @@ mod tests {
             ("", "/", 80, None),
             ("", "/", 8200, Some("dlna")),
         ] {
-            assert_eq!(chosen(&config, authority, path, port).as_deref(), expected, "{authority} {path} {port}");
+            assert_eq!(
+                chosen(&config, authority, path, port).as_deref(),
+                expected,
+                "{authority} {path} {port}"
+            );
         }
     }
 

@@ -26,7 +26,7 @@ pub fn end(answer: &mut ResponseHeader) {
 /// Addresses a request to a server by its own name, for one that answers to no other.
 pub fn address_to(request: &mut RequestHeader, authority: &str) -> pingora::Result<()> {
     // The target may name somebody, too, and would go before Host (RFC 9112 §3.2.2).
-    if request.uri.authority().is_some() {
+    if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
         let target = request.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
         request.set_raw_path(target.as_bytes())?;
     }

@@ -392,7 +392,8 @@ impl Proxy {
         if !answer.status.is_redirection() {
             return Ok(());
         }
-        let text = |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let text =
+            |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let Some(location) = text(answer.headers.get(header::LOCATION)) else { return Ok(()) };
         let head = session.req_header();
         let authority = text(head.headers.get(header::HOST)).unwrap_or_default();

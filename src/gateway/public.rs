@@ -386,10 +386,13 @@ impl Public {
         way_in: &WayIn,
     ) -> Result<(RequestHead, Option<Arc<Upstream>>), HeadError> {
         let asked = Asked { authority: head.authority(), path: head.path(), port: way_in.port };
-        let Some(upstream) = self.gateway.upstreams().choose(&asked).cloned() else { return Ok((head, None)) };
+        let Some(upstream) = self.gateway.upstreams().choose(&asked).cloned() else {
+            return Ok((head, None));
+        };
         let config = self.gateway.config();
         let (by, trusted) = (upstream.config.forwarded, &config.limits.trusted_proxies);
-        let head = forwarded::announce(head, peer.ip().to_canonical(), by, trusted, limits(&self.gateway).head)?;
+        let head =
+            forwarded::announce(head, peer.ip().to_canonical(), by, trusted, limits(&self.gateway).head)?;
         Ok((head, Some(upstream)))
     }
 

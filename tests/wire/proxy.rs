@@ -14,7 +14,7 @@ fn get(path: &str) -> Vec<u8> {
 }
 
 async fn upstream_errors(gate: &Gate, reason: &str) -> f64 {
-    gate.metric(&format!("pollgate_upstream_errors_total{{reason=\"{reason}\"}}")).await
+    gate.metric(&format!("pollgate_upstream_errors_total{{reason=\"{reason}\",upstream=\"legacy\"}}")).await
 }
 
 #[tokio::test]
@@ -296,14 +296,18 @@ async fn an_upstream_that_answers_is_seen_to() {
     let mut client = gate.client().await;
     client.send(get("/")).await;
     gate.upstream.saw(1).await;
-    assert_eq!(gate.metric("pollgate_upstream_requests").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_requests{upstream=\"legacy\"}").await, 1.0);
     done.notify_one();
     assert_eq!(client.answer().await.status(), 200);
-    assert_eq!(gate.metric("pollgate_upstream_request_duration_seconds_count").await, 1.0);
-    assert_eq!(gate.metric("pollgate_upstream_up").await, 1.0);
-    assert_eq!(gate.metric("pollgate_upstream_last_error_timestamp_seconds").await, 0.0);
+    assert_eq!(
+        gate.metric("pollgate_upstream_request_duration_seconds_count{upstream=\"legacy\"}").await,
+        1.0
+    );
+    assert_eq!(gate.metric("pollgate_upstream_up{upstream=\"legacy\"}").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_last_error_timestamp_seconds{upstream=\"legacy\"}").await, 0.0);
     assert_eq!(gate.metric("pollgate_connections_opened_total").await, 1.0);
-    let in_flight = async { while gate.metric("pollgate_upstream_requests").await > 0.0 {} };
+    let in_flight =
+        async { while gate.metric("pollgate_upstream_requests{upstream=\"legacy\"}").await > 0.0 {} };
     crate::support::within("the end of the request", in_flight).await;
 }
 
@@ -317,8 +321,8 @@ async fn an_upstream_that_is_down() {
     assert_eq!(gate.ask(rvp::login("kari", "http://10.1.2.3:1234")).await.status(), 502);
     gate.mailboxes(0).await;
     assert_eq!(upstream_errors(&gate, "connect").await, 2.0);
-    assert_eq!(gate.metric("pollgate_upstream_up").await, 0.0);
-    assert!(gate.metric("pollgate_upstream_last_error_timestamp_seconds").await > 1.7e9);
+    assert_eq!(gate.metric("pollgate_upstream_up{upstream=\"legacy\"}").await, 0.0);
+    assert!(gate.metric("pollgate_upstream_last_error_timestamp_seconds{upstream=\"legacy\"}").await > 1.7e9);
     assert_eq!(gate.metric("pollgate_proxied_requests_total{status=\"502\"}").await, 2.0);
 }
 

@@ -313,7 +313,10 @@ async fn an_upstream_that_cannot_be_believed_is_not_asked() {
         let answer = gate.ask(get()).await;
         assert_eq!(answer.status(), 502, "{host}");
         assert_eq!(answer.body_text(), "the server behind this gateway cannot be trusted\n");
-        assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\"}").await, 1.0);
+        assert_eq!(
+            gate.metric("pollgate_upstream_errors_total{reason=\"tls\",upstream=\"legacy\"}").await,
+            1.0
+        );
         assert!(gate.upstream.seen().is_empty());
     }
 }
@@ -333,7 +336,7 @@ async fn an_upstream_without_tls_is_no_upstream_within_it() {
     };
     let (answer, ()) = tokio::join!(gate.ask(get()), answers);
     assert_eq!(answer.status(), 502);
-    assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\"}").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\",upstream=\"legacy\"}").await, 1.0);
 }
 
 #[tokio::test]

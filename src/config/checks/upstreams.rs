@@ -148,7 +148,9 @@ fn nothing_is_left_for_it(upstreams: &[Upstream], keys: &Keys, reader: &mut Read
             "never gets a request: {} before it takes them all; give that one hosts, or move it to the end",
             keys.whole(all)
         );
-        reader.contradiction(&[&keys.whole(all + 1)], sentence);
+        // A condition that cannot be read is none for the time being.
+        let [hosts, path, port] = ["hosts", "path_prefix", "listen_port"].map(|key| keys.of(all, key));
+        reader.contradiction(&[&keys.whole(all + 1), &hosts, &path, &port], sentence);
     }
 }
 

@@ -32,7 +32,8 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
 async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Result<u16, CallError> {
     let subscription = &report.subscription;
     let nowhere = || CallError::Connect(std::io::Error::other("there is no server"));
-    let upstream = gateway.upstreams().of_subscription(&subscription.upstream).cloned().ok_or_else(nowhere)?;
+    let upstream =
+        gateway.upstreams().of_subscription(&subscription.upstream).cloned().ok_or_else(nowhere)?;
     let client = subscription.subscriber.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let wish = Wish { client, known: upstream.who_granted(&[report.id]), tried: &[] };
     let server = upstream.server(wish).await.map_err(CallError::Connect)?.ok_or_else(nowhere)?;

@@ -89,7 +89,8 @@ impl Pool {
         let was_tried = |backend: &Backend| address(backend).is_none_or(|at| wish.tried.contains(&at));
         if let Some(known) = wish.known {
             let backends = self.balancer.backends();
-            let found = backends.get_backend().iter().find(|backend| address(backend) == Some(known)).cloned();
+            let found =
+                backends.get_backend().iter().find(|backend| address(backend) == Some(known)).cloned();
             let found = found.filter(|backend| backends.ready(backend) && !was_tried(backend));
             if let Some(server) = found.as_ref().and_then(server) {
                 return Ok(Some(server));

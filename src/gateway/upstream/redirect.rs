@@ -58,9 +58,9 @@ fn leads_to<'a>(
     let found = all.iter().find(|upstream| {
         let servers = upstream.all_servers();
         let at_port = |wanted: u16| servers.iter().any(|server| server.port() == Some(wanted));
-        let is_server = servers.iter().any(|server| {
-            server.host().eq_ignore_ascii_case(bare) && server.port() == Some(port)
-        });
+        let is_server = servers
+            .iter()
+            .any(|server| server.host().eq_ignore_ascii_case(bare) && server.port() == Some(port));
         let is_name = upstream.server_names.iter().any(|name| name.eq_ignore_ascii_case(host))
             || upstream.is_called(authority);
         let is_port = port == usual || split(known.authority).1 == Some(port) || at_port(port);
@@ -164,10 +164,10 @@ mod tests {
     fn another_upstream_is_named_so_that_it_is_found() {
         let pattern = |text: &str| vec![Pattern::whole(text)];
         let all = [
+            Upstream { listen_port: Some(8200), ..upstream("device", "10.0.0.4:8200") },
             Upstream { hosts: pattern("gate.example"), ..upstream("router", "10.0.0.1:80") },
             Upstream { hosts: pattern("home2.example"), ..upstream("home2", "10.0.0.2:80") },
             Upstream { hosts: pattern("*.homes.example"), ..upstream("homes", "10.0.0.3:80") },
-            Upstream { listen_port: Some(8200), ..upstream("device", "10.0.0.4:8200") },
             Upstream { hosts: pattern("unknown-?"), ..upstream("nameless", "10.0.0.5:80") },
         ];
         let all: Vec<&Upstream> = all.iter().collect();
