@@ -38,4 +38,5 @@ mod subscribe;
 mod tls;
 mod trace;
 mod upstreams;
+mod webdav;
 mod xml;
