@@ -11,6 +11,7 @@
 //!   comes.
 //! - [`newcomers`]: clients that have no answer to their subscription yet.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
+//! - [`passage`]: a request on its way.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`hop`]: what of an answer is for the gateway alone.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
@@ -32,6 +33,7 @@ mod hop;
 mod newcomers;
 mod own;
 mod pace;
+mod passage;
 pub mod poll;
 pub mod proxy;
 pub mod public;

@@ -3,17 +3,15 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderValue, Version, header};
-use nix::sys::socket::{Shutdown, shutdown};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
@@ -23,13 +21,13 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
 use super::hop;
-use super::newcomers::Newcomer;
-use super::subscribe::{self, Intent};
-use super::tether::{Tether, challenges_connection};
-use super::upstream::{Known, Server, Upstream, Wish};
+use super::passage::{Passage, Way, WayIn};
+use super::subscribe;
+use super::tether::challenges_connection;
+use super::upstream::Known;
 use crate::clock;
 use crate::config::HostMode;
-use crate::telemetry::{InFlight, UpstreamError};
+use crate::telemetry::UpstreamError;
 
 /// After how many seconds a request may be tried again for whose body there was no room.
 const RETRY_AFTER: u64 = 10;
@@ -39,79 +37,6 @@ const OWN_CONNECTION_BITS: u32 = 44;
 
 /// Passes requests on to the upstream.
 pub struct Proxy(pub Arc<Gateway>);
-
-/// What is known of a request on its way. The public listener hands it over with the connection.
-#[derive(Default)]
-pub struct Passage {
-    /// What its answer will mean.
-    pub intent: Intent,
-    /// What the connection to the upstream is tied to, if it is the client's own.
-    tether: Option<Arc<Tether>>,
-    /// Set when the answer asks the client to authenticate its connection.
-    challenged: Arc<AtomicBool>,
-    /// The connection to the upstream that the request is on; pingora has it until the answer was passed on.
-    socket: Option<RawFd>,
-    /// Whom the answer makes a subscriber; this goes when it was written.
-    newcomer: Option<Newcomer>,
-    failure: Option<UpstreamError>,
-    /// Its way; there is one from the moment that it leaves.
-    way: Option<Way>,
-}
-
-/// How a request came in.
-#[derive(Clone, Copy, Debug)]
-pub struct WayIn {
-    /// The scheme under which the client knows the gateway.
-    pub scheme: &'static str,
-    /// The port of the listener, where that counts.
-    pub port: u16,
-}
-
-/// The way of a request.
-struct Way {
-    upstream: Arc<Upstream>,
-    client: IpAddr,
-    way_in: WayIn,
-    /// The server that it is at.
-    server: Option<Server>,
-    /// Those that took no connection.
-    tried: Vec<SocketAddr>,
-    since: Instant,
-    _in_flight: InFlight,
-}
-
-impl Passage {
-    /// A request that is about to leave.
-    pub fn new(tether: Option<Arc<Tether>>, challenged: Arc<AtomicBool>) -> Self {
-        Self { tether, challenged, ..Self::default() }
-    }
-
-    /// The same on its way to an upstream, with what its answer will mean.
-    pub fn under_way(self, intent: Intent, upstream: Arc<Upstream>, client: IpAddr, way_in: WayIn) -> Self {
-        let way = Way {
-            _in_flight: upstream.counters.passing(),
-            upstream,
-            client,
-            way_in,
-            server: None,
-            tried: Vec::new(),
-            since: clock::instant(),
-        };
-        Self { intent, way: Some(way), ..self }
-    }
-
-    /// Keeps others from being sent where this request was.
-    ///
-    /// Whether the connection is used again pingora decides by itself. One that has ended it does not use.
-    fn leave_shared(&mut self) {
-        if self.tether.is_none()
-            && let Some(socket) = self.socket.take()
-        {
-            // The upstream may have ended it first.
-            let _ = shutdown(socket, Shutdown::Both);
-        }
-    }
-}
 
 #[async_trait]
 impl ProxyHttp for Proxy {
@@ -349,40 +274,6 @@ impl ProxyHttp for Proxy {
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
-    }
-}
-
-impl Passage {
-    /// The server that it goes to, next.
-    async fn next_server(&mut self) -> pingora::Result<Server> {
-        let Some(way) = &self.way else { return Err(Error::new(ErrorType::InternalError)) };
-        let (upstream, tether) = (&way.upstream, self.tether.as_deref());
-        let known = tether
-            .and_then(|tether| tether.server(&upstream.config.name))
-            .or_else(|| upstream.who_granted(self.intent.known()));
-        let found = upstream.server(Wish { client: way.client, known, tried: &way.tried }).await;
-        let found = found.and_then(|found| found.ok_or_else(|| io::Error::other("there is no other server")));
-        let server = found.map_err(|error| {
-            self.failure = Some(UpstreamError::Resolve);
-            Error::explain(ErrorType::HTTPStatus(502), error.to_string())
-        })?;
-        if let Some(tether) = tether {
-            tether.is_at(&upstream.config.name, server.address);
-        }
-        Ok(server)
-    }
-}
-
-impl Way {
-    /// Remembers who granted what this answer leaves there.
-    fn answered(&self, intent: &Intent, granted: bool) {
-        if let Some(server) = &self.server
-            && granted
-        {
-            for mailbox in intent.stays() {
-                self.upstream.granted(*mailbox, server.address);
-            }
-        }
     }
 }
 
