@@ -149,7 +149,7 @@ async fn until_the_end(
         tokio::select! {
             _ = signals.hangup.recv() => {
                 // The log says what came of it.
-                let _ = running.reload("SIGHUP");
+                let _ = running.reload("SIGHUP").await;
             }
             _ = signals.quit.recv() => {
                 let handed = tokio::select! {
