@@ -1,6 +1,6 @@
 # The two commands: `make demo` and `make test`. Both set up what they need first.
 
-.PHONY: demo test bench peers fuzz build release fmt check doc setup
+.PHONY: demo test bench peers fuzz deb build release fmt check doc setup
 
 # Tests run in parallel with cargo-nextest where it is installed, and with cargo's own runner elsewhere.
 RUN_TESTS := $(shell cargo nextest --version >/dev/null 2>&1 && echo nextest run --no-fail-fast --status-level slow || echo test --quiet)
@@ -30,6 +30,10 @@ peers:
 ## A minute of fuzzing, with nightly Rust and cargo-fuzz; without them the fuzzer's corpus.
 fuzz:
 	sh tests/fuzz.sh
+
+## The Debian package, in target/debian; installs cargo-deb into target/tools if it is missing.
+deb: release
+	sh conf/debian/package.sh
 
 release: setup
 	cargo build --release --locked

@@ -86,6 +86,7 @@ fn help_reads_well() {
     for command in [
         "",
         "serve",
+        "agent",
         "demo",
         "poll",
         "mailbox",
@@ -102,6 +103,7 @@ fn help_reads_well() {
         "client unset",
         "trace",
         "check-config",
+        "doctor",
         "default-config",
         "healthcheck",
         "user",
@@ -109,6 +111,7 @@ fn help_reads_well() {
         "user list",
         "user remove",
         "completion",
+        "man",
         "version",
     ] {
         let arguments: Vec<&str> = command.split_whitespace().chain(["--help"]).collect();
@@ -193,6 +196,19 @@ fn versions_and_completions() {
         let output = run(&["completion", shell]);
         assert!(code(&output) == 0 && text(&output.stdout).contains("check-config"), "{shell}");
     }
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man1");
+    assert_eq!(code(&run(&["man", pages.to_str().unwrap()])), 0);
+    let page = |name: &str| std::fs::read_to_string(pages.join(name)).expect(name);
+    assert!(page("pollgate.1").contains("check\\-config"));
+    assert!(page("pollgate-serve.1").contains("\\-\\-upstream"));
+    assert!(page("pollgate-mailbox-rotate-key.1").contains("another poll key"));
+    let file = pages.join("pollgate.1");
+    assert_eq!(code(&run(&["man", file.to_str().unwrap()])), 1, "a file is no directory");
 }
 
 #[test]

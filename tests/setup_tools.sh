@@ -1,6 +1,12 @@
 #!/bin/sh
 # Installs tools that some tests check our files with, if root may; without them those tests say that they are
 # skipped. It never fails: the other tests need none of them.
+# What makes the package; only root can install one.
+if [ "$(id -u)" -eq 0 ] && command -v dpkg >/dev/null 2>&1; then
+    sh "$(dirname "$0")/../conf/debian/cargo_deb.sh" ||
+        echo "setup: the package is not tested without cargo-deb" >&2
+fi
+
 command -v promtool >/dev/null 2>&1 && exit 0
 
 if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null 2>&1; then

@@ -6,16 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::{Backoff, News, Target};
+use super::{Backoff, News, Reach, Target};
 use crate::auth::digest::{self, Challenge, Credentials};
-use crate::http1::client::{Answer, Call, CallError, call, dial};
+use crate::http1::client::{Answer, Call, CallError, call};
 use crate::http1::{Connection, Headers};
-use crate::tls::{self, Roots, Stream};
-
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
+use crate::tls::{Stream, Trust};
 
 /// How much longer than its hold a poll may take: whoever is silent for longer is gone.
 const SLACK: Duration = Duration::from_secs(15);
@@ -41,10 +38,10 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Polls one mailbox. Dropping a future of it at any point loses nothing.
 pub struct Poller {
-    target: Target,
+    reach: Reach,
+    host: String,
+    path: String,
     credentials: Option<Credentials>,
-    /// Whose certificates are believed, within TLS.
-    roots: Option<Arc<Roots>>,
     connection: Option<Connection<Stream>>,
     last_event_id: Option<u64>,
     /// Whether the last answer brought messages.
@@ -100,15 +97,27 @@ enum Failure {
 }
 
 impl Poller {
-    /// Polls this mailbox, as this user if that is asked for; within TLS a gateway must have a certificate of
-    /// one of `roots`.
-    pub fn new(target: Target, credentials: Option<Credentials>, roots: Option<Arc<Roots>>) -> Self {
+    /// Polls this mailbox, as this user if that is asked for; within TLS `trust` says whom to believe that it is
+    /// the gateway.
+    pub fn new(target: Target, credentials: Option<Credentials>, trust: Option<Arc<Trust>>) -> Self {
+        Self::at(Reach::new(target.address, trust), target.host, target.path, credentials, None)
+    }
+
+    /// The same at a gateway that is reached so, from behind this message on.
+    pub(super) fn at(
+        reach: Reach,
+        host: String,
+        path: String,
+        credentials: Option<Credentials>,
+        last_event_id: Option<u64>,
+    ) -> Self {
         Self {
-            target,
+            reach,
+            host,
+            path,
             credentials,
-            roots,
             connection: None,
-            last_event_id: None,
+            last_event_id,
             unacknowledged: false,
             challenge: None,
             backoff: Backoff::default(),
@@ -148,6 +157,11 @@ impl Poller {
         }
     }
 
+    /// Polls on a new connection next.
+    pub(super) fn hang_up(&mut self) {
+        self.connection = None;
+    }
+
     /// Whether something came that was not acknowledged yet: the next poll does it.
     pub fn has_unacknowledged(&self) -> bool {
         self.unacknowledged
@@ -180,27 +194,13 @@ impl Poller {
         }
         let request = self.request(wait);
         let exchange = async {
-            let mut connection = self.connect().await?;
+            let mut connection = self.reach.connect().await?;
             let answer = call(&mut connection, request, b"", LARGEST_ANSWER, patience(wait)).await?;
             Ok((connection, answer))
         };
         let (connection, answer) =
             exchange.await.map_err(|error| Failure::Trouble(Trouble::NoAnswer(error)))?;
         Ok(self.keep(connection, answer))
-    }
-
-    async fn connect(&self) -> Result<Connection<Stream>, CallError> {
-        let Target { tls, address, .. } = &self.target;
-        let stream = dial(address, CONNECT).await?;
-        if !tls {
-            return Ok(Connection::new(Stream::Plain(stream)));
-        }
-        let host = address.rsplit_once(':').map_or(address.as_str(), |(host, _)| host);
-        let nobody = || CallError::Connect(std::io::Error::other("no certificate authority is believed"));
-        let roots = self.roots.as_ref().ok_or_else(nobody)?;
-        let shaken = timeout(CONNECT, tls::connect(stream, host, roots)).await;
-        let stream = shaken.map_err(|_| CallError::TimedOut(CONNECT))?.map_err(CallError::Connect)?;
-        Ok(Connection::new(stream))
     }
 
     fn keep(&mut self, connection: Connection<Stream>, answer: Answer) -> Answer {
@@ -210,8 +210,8 @@ impl Poller {
 
     fn request(&mut self, wait: Duration) -> Call {
         const METHOD: &str = "POLL";
-        let mut request = Call::new(METHOD, &self.target.path)
-            .with("Host", &self.target.host)
+        let mut request = Call::new(METHOD, &self.path)
+            .with("Host", &self.host)
             .with("Accept", "application/json")
             .with("Prefer", format_args!("wait={}", wait.as_secs()))
             .with("User-Agent", concat!("pollgate/", env!("CARGO_PKG_VERSION")))
@@ -222,7 +222,7 @@ impl Poller {
         if let (Some((challenge, uses)), Some(credentials)) = (&mut self.challenge, &self.credentials) {
             *uses += 1;
             let cnonce = format!("{:032x}", rand::random::<u128>());
-            let uri = &self.target.path;
+            let uri = &self.path;
             let what = digest::Request { method: METHOD, uri, cnonce: &cnonce, count: *uses };
             request = request.with("Authorization", challenge.authorization(credentials, what));
         }

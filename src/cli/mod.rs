@@ -6,14 +6,17 @@
 //! Exit codes: 0 fine, 1 failed, 2 bad usage or bad configuration. Data goes to stdout, everything else
 //! to stderr.
 
+mod agent;
 mod ask;
 mod check_config;
 mod client;
 mod completion;
 mod default_config;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod mailbox;
+mod man;
 mod output;
 mod poll;
 mod registry;
@@ -63,6 +66,7 @@ struct Global {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
+    Agent(agent::AgentArgs),
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
     Mailbox(mailbox::MailboxArgs),
@@ -70,6 +74,7 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
+    Doctor(doctor::DoctorArgs),
     /// Print the commented sample configuration, with every setting at its default
     DefaultConfig,
     Registry(registry::RegistryArgs),
@@ -79,6 +84,8 @@ enum Command {
     User(user::UserArgs),
     /// Print a completion script for a shell
     Completion(completion::CompletionArgs),
+    /// Write the manual pages, for packages
+    Man(man::ManArgs),
     /// Print the version
     Version(version::VersionArgs),
 }
@@ -89,17 +96,20 @@ impl Cli {
         let global = self.global;
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
+            Command::Agent(args) => agent::run(&global, args),
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
             Command::Mailbox(args) => mailbox::run(&global, &args),
             Command::Client(args) => client::run(&global, &args),
             Command::Trace(args) => trace::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
+            Command::Doctor(args) => doctor::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Registry(args) => registry::run(&global, &args),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),
             Command::User(args) => user::run(&global, args),
             Command::Completion(args) => completion::run(&args),
+            Command::Man(args) => man::run(&args),
             Command::Version(args) => version::run(&args),
         };
         result.unwrap_or_else(|error| {

@@ -5,6 +5,7 @@ mod print;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -15,7 +16,6 @@ use tokio::time::{sleep, timeout};
 use super::block_on;
 use crate::agent::{Ended, News, Poller, Target};
 use crate::auth::digest::Credentials;
-use crate::clock;
 use crate::config::PASSWORD_VARIABLE;
 use crate::tls::Trust;
 
@@ -63,12 +63,12 @@ pub(super) fn run(args: PollArgs) -> anyhow::Result<ExitCode> {
         Some(user) => Some(Credentials { password: password(&user)?, user }),
         None => None,
     };
-    let roots = match args.url.tls {
-        true => Some(Trust::open(args.ca_file)?.current(clock::now())),
+    let trust = match args.url.tls {
+        true => Some(Arc::new(Trust::open(args.ca_file)?)),
         false => None,
     };
     let session = Session {
-        poller: Poller::new(args.url, credentials, roots),
+        poller: Poller::new(args.url, credentials, trust),
         wait: args.wait,
         json: args.json,
         follow: args.follow,

@@ -46,6 +46,11 @@ pub fn load_to_ask(
     load_for(For::Asking, path, env, overrides)
 }
 
+/// What this text says, called `name` in its problems, and nothing else: no environment, and no other file.
+pub fn of_text(name: &Path, text: &str) -> Result<Config, LoadError> {
+    resolve(name, file::parse(name, text)?, [], &Overrides::default(), For::Asking)
+}
+
 fn load_for(
     whom: For,
     path: Option<&Path>,

@@ -46,7 +46,7 @@ use arc_swap::ArcSwap;
 pub use address::reachable;
 pub use duration::{LONGEST_HOLD, LONGEST_LIFE_TIME};
 pub use env::PASSWORD_VARIABLE;
-pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate};
+pub use load::{DEFAULT_PATH, SAMPLE, load, load_to_ask, locate, of_text};
 pub use overrides::Overrides;
 pub use policy::{Client, ClientPolicy, Pattern, choose, policies, policy_of, warnings};
 pub use problem::{LoadError, Problem, Source};

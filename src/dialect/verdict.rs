@@ -1,6 +1,11 @@
 //! What became of a callback, to be worded for the upstream.
 
+use crate::http1::Response;
 use crate::mailbox::Refusal;
+
+/// After how many seconds a callback may be sent again that found no room: what Exchange asks its clients
+/// when its queue is full.
+const RETRY_AFTER: u64 = 30;
 
 /// What became of a callback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,23 @@ impl CallbackRefusal {
         CallbackRefusal::Unavailable,
         CallbackRefusal::NotTaken,
     ];
+
+    /// The answer as HTTP has it (RFC 9110 §15), to a callback whose methods are these.
+    pub(super) fn answer(self, methods: &str) -> Response {
+        match self {
+            Self::Source => Response::text(403, self),
+            Self::Method => Response::text(405, self).with("Allow", methods),
+            Self::Unknown | Self::Ambiguous => Response::text(412, self),
+            Self::NoRoom(Refusal::TooLarge) | Self::BodyTooLarge => Response::text(413, self),
+            Self::Unreadable => Response::text(400, self),
+            Self::NotTaken => Response::text(504, self),
+            Self::NoRoom(Refusal::Full | Refusal::Disabled | Refusal::NobodyPolls)
+            | Self::NoMemory
+            | Self::StoreFull
+            | Self::NoSpace
+            | Self::Unavailable => Response::text(503, self).with("Retry-After", RETRY_AFTER),
+        }
+    }
 
     /// The reason's word in metrics and logs.
     pub fn name(self) -> &'static str {

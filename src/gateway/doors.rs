@@ -28,6 +28,8 @@ const REMEMBERED: usize = 65_536;
 pub struct Bounds {
     /// Connections of all clients.
     pub connections: u64,
+    /// File descriptors of all clients.
+    pub descriptors: u64,
     /// Connections of one address.
     pub connections_per_address: u64,
     /// Held polls of one address.
@@ -37,13 +39,15 @@ pub struct Bounds {
 }
 
 impl From<&EdgeLimits> for Bounds {
+    /// As they are set; the settings know nothing of descriptors.
     fn from(limits: &EdgeLimits) -> Self {
         let &EdgeLimits { connections, connections_per_address, held_polls_per_address, .. } = limits;
         let rate_per_address = Rate {
             per_second: limits.requests_per_second_per_address,
             burst: limits.request_burst_per_address,
         };
-        Self { connections, connections_per_address, held_polls_per_address, rate_per_address }
+        let descriptors = u64::MAX;
+        Self { connections, descriptors, connections_per_address, held_polls_per_address, rate_per_address }
     }
 }
 
@@ -79,6 +83,8 @@ pub struct Doors {
 #[derive(Debug)]
 struct Counts {
     connections: u64,
+    /// One a connection, and more for some.
+    descriptors: u64,
     /// Only those who are here: nobody can make it larger than there are connections.
     by_address: HashMap<IpAddr, Arc<Share>>,
     /// When the buckets of those are full who are gone, the longest gone first.
@@ -107,6 +113,8 @@ struct Holder {
 #[derive(Debug)]
 pub struct Guest {
     own: Holder,
+    /// How many file descriptors it takes.
+    descriptors: u64,
     /// For whom it speaks, if it is a proxy.
     behind: Option<Box<Holder>>,
 }
@@ -117,7 +125,12 @@ pub struct Seat(Arc<Share>);
 
 impl Default for Doors {
     fn default() -> Self {
-        let counts = Counts { connections: 0, by_address: HashMap::new(), gone: LruCache::unbounded() };
+        let counts = Counts {
+            connections: 0,
+            descriptors: 0,
+            by_address: HashMap::new(),
+            gone: LruCache::unbounded(),
+        };
         Self { counts: Mutex::new(counts), opened: clock::instant() }
     }
 }
@@ -126,7 +139,7 @@ impl Doors {
     /// Lets a connection in, or says why not.
     pub fn enter(self: &Arc<Self>, peer: IpAddr, bounds: Bounds) -> Result<Guest, Full> {
         let mut counts = self.counts();
-        if counts.connections >= bounds.connections {
+        if counts.connections >= bounds.connections || counts.descriptors >= bounds.descriptors {
             return Err(Full::House);
         }
         let share = counts.share(network_of(peer));
@@ -137,8 +150,9 @@ impl Doors {
         share.connections.fetch_add(1, Relaxed);
         share.holders.fetch_add(1, Relaxed);
         counts.connections += 1;
+        counts.descriptors += 1;
         drop(counts);
-        Ok(Guest { own: Holder { doors: self.clone(), share }, behind: None })
+        Ok(Guest { own: Holder { doors: self.clone(), share }, descriptors: 1, behind: None })
     }
 
     /// The share of an address that has no connection of its own.
@@ -209,6 +223,15 @@ impl Guest {
         }
     }
 
+    /// It takes so many file descriptors from now on, for its own connection and whatever belongs to it. Who
+    /// is here is not sent away for that; who comes may find no room.
+    pub fn takes_descriptors(&mut self, descriptors: u64) {
+        let mut counts = self.own.doors.counts();
+        counts.descriptors = counts.descriptors - self.descriptors + descriptors;
+        drop(counts);
+        self.descriptors = descriptors;
+    }
+
     fn share(&self) -> &Arc<Share> {
         &self.behind.as_deref().unwrap_or(&self.own).share
     }
@@ -230,7 +253,10 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        self.own.doors.counts().connections -= 1;
+        let mut counts = self.own.doors.counts();
+        counts.connections -= 1;
+        counts.descriptors -= self.descriptors;
+        drop(counts);
         self.own.share.connections.fetch_sub(1, Relaxed);
     }
 }
@@ -256,6 +282,7 @@ mod tests {
 
     const BOUNDS: Bounds = Bounds {
         connections: 4,
+        descriptors: 6,
         connections_per_address: 2,
         held_polls_per_address: 1,
         rate_per_address: Rate { per_second: 1, burst: 2 },
@@ -288,6 +315,20 @@ mod tests {
         drop(guests);
         assert_eq!(doors.connections(), 0);
         assert!(doors.counts().by_address.is_empty());
+    }
+
+    #[test]
+    fn a_client_with_more_descriptors_leaves_room_for_fewer() {
+        let doors = Arc::new(Doors::default());
+        let mut first = enter(&doors, "10.0.0.1").unwrap();
+        first.takes_descriptors(5);
+        let second = enter(&doors, "10.0.0.2").unwrap();
+        assert_eq!(enter(&doors, "10.0.0.3").unwrap_err(), Full::House);
+        drop(first);
+        let _third = enter(&doors, "10.0.0.3").unwrap();
+        assert_eq!(doors.counts().descriptors, 2);
+        drop(second);
+        assert_eq!(doors.counts().descriptors, 1);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
 use super::hop;
+use super::newcomers::Newcomer;
 use super::subscribe::{self, Intent};
 use super::tether::{Tether, challenges_connection};
 use crate::clock;
@@ -46,6 +47,8 @@ pub struct Passage {
     challenged: Arc<AtomicBool>,
     /// The connection to the upstream that the request is on; pingora has it until the answer was passed on.
     socket: Option<RawFd>,
+    /// Whom the answer makes a subscriber; this goes when it was written.
+    newcomer: Option<Newcomer>,
     failure: Option<UpstreamError>,
     /// Since when it is on its way.
     under_way: Option<(Instant, InFlight)>,
@@ -181,11 +184,11 @@ impl ProxyHttp for Proxy {
             }
         }
         let intent = std::mem::take(&mut passage.intent);
-        for (name, value) in
-            subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await
-        {
+        let answered = subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await;
+        for (name, value) in answered.fields {
             answer.insert_header(name, value)?;
         }
+        passage.newcomer = answered.newcomer;
         if session.req_header().version == Version::HTTP_10 {
             // It knows no chunks (RFC 9112 §7.1): the body ends with the connection.
             if answer.remove_header(&header::TRANSFER_ENCODING).is_some() {

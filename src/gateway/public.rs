@@ -150,7 +150,7 @@ impl Public {
     /// A share of the gateway for a connection from there, or why there is none.
     fn enter(&self, peer: SocketAddr) -> Result<Guest, Full> {
         let mut bounds = bounds(&self.gateway);
-        bounds.connections = bounds.connections.min(self.descriptors);
+        bounds.descriptors = self.descriptors;
         if forwarded::is_trusted(&self.gateway.config().limits.trusted_proxies, peer.ip().to_canonical()) {
             // They are the connections of all whom it speaks for.
             bounds.connections_per_address = u64::MAX;
@@ -250,6 +250,7 @@ impl Public {
     /// From now on this client shares no connection to the upstream with others.
     fn separate(&self, line: &mut Line) {
         line.tether.get_or_insert_with(|| Tether::new(1 + self.own_connections.fetch_add(1, Relaxed)));
+        line.guest.takes_descriptors(1 + Tether::DESCRIPTORS);
     }
 
     /// What a poll asks for, and who asks. Who it is comes first: nothing is said to whom is not let in.

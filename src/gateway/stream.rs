@@ -20,7 +20,7 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::http1::{Allowance, ChunkScanner, Connection, Framing};
+use crate::http1::{Allowance, Connection, Framing, Remaining};
 use crate::tls::Stream;
 
 /// Pingora writes an answer in pieces and says when to send them; so much is collected at most.
@@ -35,7 +35,7 @@ pub struct ClientStream {
     connection: Connection<Stream>,
     /// What is left of the head.
     head: Bytes,
-    body: Body,
+    body: Remaining,
     /// How many more bytes of a chunked body are taken.
     left: u64,
     /// What is held of the body.
@@ -56,13 +56,6 @@ pub struct Passing {
     pub room: Allowance,
 }
 
-/// What is left of the request's body.
-#[derive(Debug)]
-enum Body {
-    Length(u64),
-    Chunked(ChunkScanner),
-}
-
 impl ClientStream {
     /// A request with these bytes as its head, whose body is still on the connection.
     ///
@@ -73,11 +66,7 @@ impl ClientStream {
         let digest = SocketDigest::from_raw_fd(connection.stream().as_raw_fd());
         // A cell that was just made is empty.
         let _ = digest.peer_addr.set(Some(peer.into()));
-        let body = match framing {
-            Framing::Chunked => Body::Chunked(ChunkScanner::default()),
-            Framing::Length(length) => Body::Length(length),
-            Framing::Empty | Framing::UntilClose => Body::Length(0),
-        };
+        let body = Remaining::of(framing);
         let (output, digest) = (BytesMut::new(), Arc::new(digest));
         Self { connection, head, body, left: most, room, output, digest }
     }
@@ -86,29 +75,6 @@ impl ClientStream {
     pub fn into_connection(self) -> Option<Connection<Stream>> {
         let done = self.head.is_empty() && self.body.is_done() && self.output.is_empty();
         done.then_some(self.connection)
-    }
-}
-
-impl Body {
-    fn is_done(&self) -> bool {
-        match self {
-            Body::Length(left) => *left == 0,
-            Body::Chunked(scanner) => scanner.is_done(),
-        }
-    }
-
-    /// How many of these bytes belong to the body.
-    fn take(&mut self, input: &[u8]) -> io::Result<usize> {
-        match self {
-            Body::Length(left) => {
-                let taken = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= taken as u64;
-                Ok(taken)
-            }
-            Body::Chunked(scanner) => {
-                scanner.scan(input, |_| {}).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-            }
-        }
     }
 }
 
@@ -133,7 +99,10 @@ impl AsyncRead for ClientStream {
             return Poll::Ready(Ok(()));
         }
         let input = this.connection.input_mut();
-        let length = this.body.take(&input[..input.len().min(buf.remaining())])?;
+        let length = this
+            .body
+            .take(&input[..input.len().min(buf.remaining())])
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         this.left = this.left.checked_sub(length as u64).ok_or(io::ErrorKind::FileTooLarge)?;
         this.room.take_within(HELD, length).map_err(|_| io::ErrorKind::OutOfMemory)?;
         buf.put_slice(&input[..length]);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Gateway;
-use super::poll;
+use super::newcomers::Newcomer;
+use super::{Gateway, poll};
 use crate::clock;
 use crate::config::{Client, EdgeLimits};
 use crate::dialect::{Dialect, Reading, Subscribe};
@@ -56,6 +56,7 @@ pub enum Intent {
 pub struct Subscribed {
     dialect: Dialect,
     mailbox: MailboxId,
+    newcomer: Newcomer,
     poll_key: PollKey,
     /// The mailboxes that the same subscription had before the client moved to another address.
     replaces: Vec<MailboxId>,
@@ -107,7 +108,7 @@ pub async fn prepare(
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
             subscribe.subscription.dialect = dialect.name().into();
             let token = CallbackToken::from_random(rand::random());
-            let address = format!("{}/{token}", config.callback.url);
+            let address = gateway.callback_address(token, subscribe.subscription.callback.as_deref());
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
             let head = dialect.with_callback(head, &address);
             let subscribed = open(gateway, dialect, subscribe, token, replaces, scheme).await?;
@@ -150,6 +151,7 @@ async fn open(
     Ok(Subscribed {
         dialect,
         mailbox,
+        newcomer: gateway.newcomers.add(mailbox),
         poll_key,
         replaces,
         scheme,
@@ -177,25 +179,33 @@ async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
     found
 }
 
-/// The upstream's answer came. Returns the fields to be set in it. What is left of the intent is what
-/// [`give_up`] would have to undo.
-pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &impl Headers) -> Vec<Field> {
+/// What the upstream's answer came to.
+#[derive(Debug, Default)]
+pub struct Answered {
+    /// The fields to be set in it.
+    pub fields: Vec<Field>,
+    /// To be dropped when the client has it.
+    pub newcomer: Option<Newcomer>,
+}
+
+/// The upstream's answer came. What is left of the intent is what [`give_up`] would have to undo.
+pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &impl Headers) -> Answered {
     if !(200..300).contains(&status) {
         give_up(gateway, intent).await;
-        return Vec::new();
+        return Answered::default();
     }
     let lease_ends = |dialect: &Dialect, granted: Option<Duration>, asked: Option<Duration>| {
         clock::now() + granted.or(asked).unwrap_or(dialect.default_lease())
     };
     match intent {
-        Intent::Pass => Vec::new(),
+        Intent::Pass => {}
         Intent::Subscribe(subscribed) => {
             let grant = subscribed.dialect.read_grant(fields);
             let id = grant.subscription_id.as_deref();
             let lease_ends = lease_ends(&subscribed.dialect, grant.lease, subscribed.lease);
             if gateway.store.grant(subscribed.mailbox, id, lease_ends).await.is_err() {
                 tracing::warn!(mailbox = %subscribed.mailbox, "the upstream granted a lease too late");
-                return Vec::new();
+                return Answered::default();
             }
             tracing::info!(mailbox = %subscribed.mailbox, "subscribed");
             gateway.traffic.tell(subscribed.mailbox, || Happened::Subscribed);
@@ -203,7 +213,7 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
             for older in &subscribed.replaces {
                 end(gateway, *older).await;
             }
-            subscribed.fields()
+            return Answered { fields: subscribed.fields(), newcomer: Some(subscribed.newcomer) };
         }
         Intent::Renew { mailboxes, lease, dialect } => {
             let lease_ends = lease_ends(&dialect, dialect.read_grant(fields).lease, lease);
@@ -215,15 +225,14 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
                     gateway.traffic.tell(mailbox, || Happened::Renewed);
                 }
             }
-            Vec::new()
         }
         Intent::Unsubscribe(mailboxes) => {
             for mailbox in mailboxes {
                 end(gateway, mailbox).await;
             }
-            Vec::new()
         }
     }
+    Answered::default()
 }
 
 /// The upstream did not grant what was asked, or did not answer.

@@ -28,6 +28,9 @@ pub struct Tether {
 struct Held(Arc<Mutex<Option<OwnedFd>>>);
 
 impl Tether {
+    /// How many file descriptors it takes: the connection, and its socket held a second time.
+    pub const DESCRIPTORS: u64 = 2;
+
     /// The tether of the client that has this number, which no other has.
     pub fn new(number: u64) -> Arc<Self> {
         Arc::new(Self { number, latest: Mutex::default() })

@@ -11,7 +11,9 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
-use super::{Allowance, BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
+use super::{
+    Allowance, BodyError, ChunkScanner, Framing, HeadError, HeadLimits, Remaining, RequestHead, ResponseHead,
+};
 use crate::clock;
 
 /// How much is read at once. The space is on the stack of the read, not in the connection.
@@ -189,6 +191,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     read => room.take(read?)?,
                 }
             },
+        }
+    }
+
+    /// Passes a body on as it comes, chunk heads and all, without holding more of it than was read at once.
+    /// Each piece must come within `within`, and be taken.
+    pub async fn pass_body<T: AsyncRead + AsyncWrite + Unpin>(
+        &mut self,
+        to: &mut Connection<T>,
+        framing: Framing,
+        within: Duration,
+    ) -> Result<(), BodyError> {
+        let mut remaining = Remaining::of(framing);
+        loop {
+            let length = remaining.take(&self.input)?;
+            let piece = self.input.split_to(length).freeze();
+            if !piece.is_empty() {
+                to.write(piece, Bytes::new(), within).await?;
+            }
+            if remaining.is_done() {
+                self.consume(0);
+                return Ok(());
+            }
+            match self.fill_body(clock::in_time(within)).await {
+                Err(BodyError::Closed) if framing == Framing::UntilClose => return Ok(()),
+                read => read?,
+            };
         }
     }
 

@@ -172,6 +172,11 @@ impl RequestHead {
         self.fields.raw().clone()
     }
 
+    /// The target without the authority, as a server is asked (RFC 9112 §3.2.1).
+    pub fn origin_form(&self) -> &str {
+        self.split_target().1
+    }
+
     fn split_target(&self) -> (Option<&str>, &str) {
         if self.target.starts_with('/') {
             return (None, &self.target);
@@ -198,6 +203,11 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
+    /// The head's bytes as they came.
+    pub fn raw(&self) -> Bytes {
+        self.fields.raw().clone()
+    }
+
     /// Reads a head from the front of `input`: it and its length, or `None` if more is needed.
     pub fn parse(input: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
         let mut table = [const { MaybeUninit::uninit() }; HeadLimits::MOST_FIELDS];

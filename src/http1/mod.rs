@@ -11,7 +11,7 @@
 //! - [`Response`]: an answer, and how it is written. [`Pieces`]: one that goes on.
 //! - [`accept`]: the accept loop; [`serve`](serve()): request in, answer out, for as long as the
 //!   connection lasts.
-//! - [`client`]: one request, one answer.
+//! - [`client`]: one request, one answer; [`callback`]: the same with an old client that listens.
 //!
 //! What it refuses to do: HTTP/2, TLS, compression, trailers (they are read and thrown away).
 
@@ -19,6 +19,7 @@ pub mod accept;
 mod alarm;
 mod body;
 mod budget;
+pub mod callback;
 pub mod client;
 mod connection;
 mod fields;
@@ -27,7 +28,7 @@ mod pieces;
 mod response;
 mod serve;
 
-pub use body::{BodyError, ChunkScanner, Framing, FramingError};
+pub use body::{BodyError, ChunkScanner, Framing, FramingError, Remaining};
 pub use budget::{Allowance, Budget, NoMemory};
 pub use connection::{Connection, ReadHeadError, Waited};
 pub use fields::{Fields, Headers, field_lines};

@@ -1,5 +1,6 @@
 //! TLS with clients, and with the upstream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use pollgate::agent::{Poller, Target};
@@ -268,8 +269,8 @@ async fn pollgates_own_client_polls_within_tls() {
     gate.deliver(&login, &rvp::message("tove", "kari", "hei")).await;
     let target = Target::parse(&format!("https://{}{}", gate.tls(), login.poll)).unwrap();
     let believing = |authority: &Authority| {
-        let trust = Trust::open(Some(authority.file())).unwrap();
-        Poller::new(target.clone(), None, Some(trust.current(clock::now())))
+        let trust = Arc::new(Trust::open(Some(authority.file())).unwrap());
+        Poller::new(target.clone(), None, Some(trust))
     };
     let news = believing(&authority).poll(Duration::ZERO, false, |_, _| ()).await.unwrap();
     assert_eq!(news.messages.len(), 1);
@@ -333,6 +334,29 @@ async fn an_upstream_without_tls_is_no_upstream_within_it() {
     let (answer, ()) = tokio::join!(gate.ask(get()), answers);
     assert_eq!(answer.status(), 502);
     assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\"}").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_connection_of_ones_own_within_tls_is_nobody_elses_and_ends_with_its_client() {
+    let authority = Authority::new();
+    let upstream = Upstream::secure(&authority.issue("127.0.0.1", "up")).await;
+    let change = asking(&upstream, &authority);
+    let gate = Gate::before(upstream, change);
+    let (mut kari, mut alan) = (gate.client().await, gate.client().await);
+    alan.send(get()).await;
+    alan.answer().await;
+    for _ in 0..2 {
+        kari.send(text("GET / HTTP/1.1\nHost: im.example\nAuthorization: NTLM TlRM", "")).await;
+        kari.answer().await;
+        alan.send(get()).await;
+        alan.answer().await;
+    }
+    assert_eq!(gate.upstream.connections(), 2);
+    drop(kari);
+    gate.upstream.ended(1).await;
+    alan.send(get()).await;
+    assert_eq!(alan.answer().await.status(), 200);
+    assert_eq!(gate.upstream.connections(), 2, "that of all others goes on");
 }
 
 #[tokio::test]

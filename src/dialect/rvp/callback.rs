@@ -11,12 +11,10 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
 
-use crate::dialect::{CallbackRefusal, Delivery, Verdict};
+use crate::dialect::exchange::NOTIFY;
+use crate::dialect::{Delivery, Verdict};
 use crate::http1::{Headers, Response};
-use crate::mailbox::{Class, Refusal};
-
-/// The only method that RVP calls back with.
-pub const METHOD: &str = "NOTIFY";
+use crate::mailbox::Class;
 
 /// A larger body is not looked into; Exchange's own are a few kilobytes.
 const LARGEST_BODY: usize = 256 * 1024;
@@ -32,9 +30,6 @@ const LONGEST_NAME: usize = 256;
 
 /// More text than any of the looked-for elements holds: a MIME head, a URL.
 const LONGEST_TEXT: usize = 4096;
-
-/// What Exchange asks its client to do when its queue is full (`Retry-After`, seconds).
-const RETRY_AFTER: u64 = 30;
 
 /// What stands in the body of whatever is not a plain message.
 static MARKS: LazyLock<[Finder<'static>; 2]> =
@@ -169,21 +164,7 @@ fn character(entity: &BytesRef<'_>) -> Option<String> {
 pub fn word(verdict: Verdict, version: Option<&str>) -> Response {
     let answer = match verdict {
         Verdict::Accepted => Response::new(200).reason("Successful"),
-        Verdict::Refused(refusal) => match refusal {
-            CallbackRefusal::Source => Response::text(403, refusal),
-            CallbackRefusal::Method => Response::text(405, refusal).with("Allow", METHOD),
-            CallbackRefusal::Unknown | CallbackRefusal::Ambiguous => Response::text(412, refusal),
-            CallbackRefusal::NoRoom(Refusal::TooLarge) | CallbackRefusal::BodyTooLarge => {
-                Response::text(413, refusal)
-            }
-            CallbackRefusal::Unreadable => Response::text(400, refusal),
-            CallbackRefusal::NotTaken => Response::text(504, refusal),
-            CallbackRefusal::NoRoom(Refusal::Full | Refusal::Disabled | Refusal::NobodyPolls)
-            | CallbackRefusal::NoMemory
-            | CallbackRefusal::StoreFull
-            | CallbackRefusal::NoSpace
-            | CallbackRefusal::Unavailable => Response::text(503, refusal).with("Retry-After", RETRY_AFTER),
-        },
+        Verdict::Refused(refusal) => refusal.answer(NOTIFY),
     };
     match version {
         Some(version) => answer.with("RVP-Notifications-Version", version),
@@ -197,6 +178,8 @@ mod hostile;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::CallbackRefusal;
+    use crate::mailbox::Refusal;
 
     fn notification(inner: &str) -> String {
         format!(

@@ -79,6 +79,9 @@ impl Courier {
 
     async fn try_once(&mut self, good: &mut Option<SocketAddr>) -> Tried {
         let gateway = self.deliverer.gateway.clone();
+        if self.stop.run_until_cancelled(gateway.newcomers.answered(self.mailbox)).await.is_none() {
+            return Tried::Pause(Some(Duration::ZERO));
+        }
         let patience = self.patience();
         match gateway.store.standing(self.mailbox, patience, clock::now()).await {
             Standing::Waiting => {}

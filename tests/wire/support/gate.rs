@@ -217,7 +217,8 @@ impl Gate {
     }
 }
 
-async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> Message {
+/// One request, on a connection of its own.
+pub async fn exchange(address: SocketAddr, request: impl AsRef<[u8]>) -> Message {
     let mut socket = Socket::connect(address).await;
     socket.send(request).await;
     socket.answer().await

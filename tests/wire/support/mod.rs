@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use authority::{Authority, Pair};
 pub use document::Document;
-pub use gate::{CLIENT, Gate, Login, bodies, life_times, poll};
+pub use gate::{CLIENT, Gate, Login, bodies, exchange, life_times, poll};
 pub use message::Message;
 pub use multipart::{parts, request};
 pub use socket::Socket;

@@ -31,6 +31,7 @@ struct Inner {
     seen: Mutex<Vec<Message>>,
     script: Mutex<Arc<Script>>,
     connections: AtomicUsize,
+    ended: AtomicUsize,
     subscriptions: AtomicUsize,
 }
 
@@ -80,6 +81,7 @@ impl Upstream {
             seen: Mutex::default(),
             script: Mutex::new(Arc::new(Box::new(|_| Vec::new()))),
             connections: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             subscriptions: AtomicUsize::new(0),
         });
         let upstream = Self { address, inner: inner.clone() };
@@ -89,12 +91,18 @@ impl Upstream {
                 inner.connections.fetch_add(1, SeqCst);
                 let (acceptor, inner) = (acceptor.clone(), inner.clone());
                 tokio::spawn(async move {
-                    let Some(acceptor) = acceptor else {
-                        return serve(Socket::accepted(stream), inner).await;
+                    let socket = match acceptor {
+                        None => Some(Socket::accepted(stream)),
+                        // A client that does not believe it goes away.
+                        Some(acceptor) => {
+                            let stream = acceptor.accept(stream).await.ok();
+                            stream.map(|stream| Socket::accepted(TlsStream::from(stream)))
+                        }
                     };
-                    // A client that does not believe it goes away.
-                    let Ok(stream) = acceptor.accept(stream).await else { return };
-                    serve(Socket::accepted(TlsStream::from(stream)), inner).await;
+                    if let Some(socket) = socket {
+                        serve(socket, &inner).await;
+                    }
+                    inner.ended.fetch_add(1, SeqCst);
                 });
             }
         });
@@ -148,13 +156,18 @@ impl Upstream {
         until("the upstream's requests", || self.inner.seen.lock().unwrap().len() >= requests).await;
     }
 
+    /// Waits until so many of its connections have ended.
+    pub async fn ended(&self, connections: usize) {
+        until("ends of connections", || self.inner.ended.load(SeqCst) == connections).await;
+    }
+
     /// How many connections were made to it.
     pub fn connections(&self) -> usize {
         self.inner.connections.load(SeqCst)
     }
 }
 
-async fn serve(mut socket: Socket, inner: Arc<Inner>) {
+async fn serve(mut socket: Socket, inner: &Inner) {
     while let Some(request) = socket.request().await {
         let script = inner.script.lock().unwrap().clone();
         let steps = script(&request);

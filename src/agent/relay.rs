@@ -1,0 +1,294 @@
+//! A client's requests on their way to the gateway, and the answers back.
+//!
+//! Each client's connection has a connection to the gateway of its own, for as long as both last: some servers
+//! know a client by its connection (NTLM). Bytes pass as they come; a subscription loses its callback address on
+//! the way, so that the gateway waits for polls, and its answer loses the place to poll.
+
+use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ipnet::IpNet;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use url::{Host, Url};
+
+use super::metrics::Metrics;
+use super::reach::{Reach, is_this_machine};
+use super::rewrite::{for_client, for_gateway, place_to_poll};
+use super::state::Record;
+use super::subscriptions::{Subscriptions, ends_in};
+use crate::clock;
+use crate::dialect::{Choice, Dialect, Reading};
+use crate::http1::client::CallError;
+use crate::http1::{
+    Connection, Framing, HeadLimits, Headers, RequestHead, Response, ResponseHead, Times, Version,
+    answer_to_bad_head, refuse,
+};
+use crate::tls::Stream;
+
+/// How long the gateway may take to answer: it waits for the server, and that may hold a request.
+const ANSWER: Duration = Duration::from_secs(900);
+
+/// What every connection of a client is served by.
+pub(super) struct Relay {
+    pub(super) reach: Reach,
+    /// The name of the server, if clients know it by another.
+    pub(super) host: Option<String>,
+    pub(super) dialect: Choice,
+    /// Whether callback addresses stay in subscriptions: the gateway calls them itself.
+    pub(super) called_by_gateway: bool,
+    /// Who may be called, beside whoever subscribes.
+    pub(super) allow: Vec<IpNet>,
+    pub(super) subscriptions: Arc<Subscriptions>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) stop: CancellationToken,
+}
+
+/// What the answer to a request will mean.
+enum Intent {
+    Nothing,
+    Subscribe { dialect: Dialect, record: Box<Record>, lease: Option<Duration> },
+    Renew { dialect: Dialect, ids: Vec<String>, lease: Option<Duration> },
+    Unsubscribe { ids: Vec<String> },
+}
+
+/// Why a connection cannot go on.
+enum Broken {
+    /// The client gets this, and the connection ends.
+    Told(Response),
+    /// The client is gone, or has a part of an answer.
+    Silent,
+}
+
+impl Relay {
+    /// Serves one client's connection until either side is done with it.
+    pub(super) async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        let mut client = Connection::new(stream);
+        let mut gateway = None;
+        loop {
+            let limits = HeadLimits::default();
+            let head = match client.next_request_head(limits, Times::CLIENT, &self.stop).await {
+                Ok(Some(head)) => head,
+                Ok(None) => return,
+                Err(error) => {
+                    if let Some(answer) = answer_to_bad_head(&error) {
+                        refuse(client, Version::Http11, answer, Times::CLIENT).await;
+                    }
+                    return;
+                }
+            };
+            match self.pass(&mut client, &mut gateway, &head, peer).await {
+                Ok(true) => {}
+                Ok(false) => return client.close().await,
+                Err(Broken::Told(answer)) => {
+                    return refuse(client, head.version, answer, Times::CLIENT).await;
+                }
+                Err(Broken::Silent) => return,
+            }
+        }
+    }
+
+    /// One request and its answer. Whether the client's connection can carry another.
+    async fn pass(
+        &self,
+        client: &mut Connection<TcpStream>,
+        gateway: &mut Option<Connection<Stream>>,
+        head: &RequestHead,
+        peer: SocketAddr,
+    ) -> Result<bool, Broken> {
+        let (intent, field) = self.read(head, peer)?;
+        let request = for_gateway(head, self.host.as_deref(), field);
+        let answered = self.ask(client, gateway, head, request).await;
+        self.metrics.passed_on(answered.is_ok());
+        let answer = answered?;
+        let framing = match Framing::of_response(answer.status, &answer.fields, answer.version) {
+            _ if head.method == "HEAD" => Framing::Empty,
+            Ok(framing) => framing,
+            Err(error) => return Err(Broken::Told(bad_gateway(error))),
+        };
+        let granted = (200..300).contains(&answer.status).then(|| self.granted(&intent, &answer));
+        // Without a callback address that was taken away, the client polls for itself.
+        let shown = if field.is_some() { for_client(&answer) } else { answer.raw() };
+        write(client, shown).await?;
+        let Some(line) = gateway.as_mut() else { return Err(Broken::Silent) };
+        let passed = line.pass_body(client, framing, Times::CLIENT.write).await;
+        // The client has the answer: what it subscribed to may come now.
+        if let Some(granted) = granted {
+            self.apply(intent, granted, head.path());
+        }
+        passed.map_err(|_| Broken::Silent)?;
+        if !answer.keep_alive() || framing == Framing::UntilClose {
+            *gateway = None;
+        }
+        // Whatever was said of keeping the connection was said by the gateway, and reached the client.
+        Ok(gateway.is_some() && head.keep_alive())
+    }
+
+    /// What a request means, and which of its fields stays here.
+    fn read(&self, head: &RequestHead, peer: SocketAddr) -> Result<(Intent, Option<&'static str>), Broken> {
+        let nothing = Ok((Intent::Nothing, None));
+        if self.called_by_gateway {
+            return nothing;
+        }
+        let dialect = Dialect::of_request(self.dialect, head);
+        let own_name: Vec<String> = self.host.iter().cloned().collect();
+        match dialect.read_request(head, &own_name, peer.ip().to_canonical()) {
+            // What is wrong with it the gateway says.
+            Reading::Other | Reading::Invalid { .. } => nothing,
+            Reading::Renew { ids, .. } if self.subscriptions.was_lost(&ids, head.path()) => {
+                tracing::info!(node = head.path(), "a client has to subscribe anew");
+                Err(Broken::Told(Response::text(412, "the subscription was lost: subscribe anew")))
+            }
+            Reading::Renew { ids, lease } => Ok((Intent::Renew { dialect, ids, lease }, None)),
+            Reading::Unsubscribe { ids } => Ok((Intent::Unsubscribe { ids }, None)),
+            Reading::Subscribe(subscribe) => {
+                // Without an address the client polls, and needs no agent for that.
+                let Some(callback) = subscribe.subscription.callback else { return nothing };
+                if !self.may_be_called(&callback, peer) {
+                    tracing::warn!(%peer, "a callback address of somebody else");
+                    let what = "the callback address is not of this client: see --allow";
+                    return Err(Broken::Told(Response::text(403, what)));
+                }
+                let record = Record {
+                    dialect: dialect.name().to_owned(),
+                    callback: callback.into(),
+                    poll: String::new(),
+                    host: self.host.clone().unwrap_or_else(|| head.authority().to_owned()),
+                    node: head.path().to_owned(),
+                    id: None,
+                    lease_ends: 0,
+                    last_event_id: None,
+                };
+                let field = dialect.callback_field();
+                let intent = Intent::Subscribe { dialect, record: Box::new(record), lease: subscribe.lease };
+                Ok((intent, Some(field)))
+            }
+        }
+    }
+
+    /// The agent calls nobody on a stranger's word.
+    fn may_be_called(&self, callback: &str, peer: SocketAddr) -> bool {
+        if is_this_machine(peer) {
+            return true;
+        }
+        let address: Option<IpAddr> = match Url::parse(callback).ok().as_ref().and_then(Url::host) {
+            Some(Host::Ipv4(ip)) => Some(ip.into()),
+            Some(Host::Ipv6(ip)) => Some(ip.to_canonical()),
+            _ => None,
+        };
+        address.is_some_and(|address| {
+            address == peer.ip().to_canonical() || self.allow.iter().any(|net| net.contains(&address))
+        })
+    }
+
+    /// Sends the request, and waits for the head of its answer.
+    async fn ask(
+        &self,
+        client: &mut Connection<TcpStream>,
+        gateway: &mut Option<Connection<Stream>>,
+        head: &RequestHead,
+        request: Bytes,
+    ) -> Result<ResponseHead, Broken> {
+        if gateway.as_mut().is_some_and(has_ended) {
+            *gateway = None;
+        }
+        let line = match gateway {
+            Some(line) => line,
+            None => gateway.insert(self.reach.connect().await.map_err(|error| self.unreachable(&error))?),
+        };
+        if head.fields.list("expect").any(|expected| expected.eq_ignore_ascii_case("100-continue")) {
+            write(client, Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n")).await?;
+        }
+        let sent = async {
+            line.write(request, Bytes::new(), Times::CLIENT.write).await.map_err(CallError::Io)?;
+            client.pass_body(line, head.framing, Times::CLIENT.body).await.map_err(CallError::Body)
+        };
+        sent.await.map_err(|error| Broken::Told(bad_gateway(error)))?;
+        loop {
+            let answer = tokio::select! {
+                answer = line.read_response_head(HeadLimits::default(), ANSWER) => answer,
+                // Whoever is gone needs no answer, and the server need not go on.
+                _ = client.closed_by(clock::in_time(ANSWER)) => return Err(Broken::Silent),
+            };
+            let answer = answer.map_err(|error| Broken::Told(bad_gateway(error)))?;
+            if answer.status >= 200 {
+                return Ok(answer);
+            }
+            if head.version == Version::Http11 {
+                write(client, answer.raw()).await?;
+            }
+        }
+    }
+
+    fn unreachable(&self, error: &CallError) -> Broken {
+        tracing::warn!(gateway = self.reach.address(), %error, "the gateway takes no connection");
+        Broken::Told(bad_gateway("the gateway takes no connection"))
+    }
+
+    /// What the server granted, and where it is polled.
+    fn granted(&self, intent: &Intent, answer: &ResponseHead) -> Granted {
+        let (dialect, asked) = match intent {
+            Intent::Subscribe { dialect, lease, .. } | Intent::Renew { dialect, lease, .. } => {
+                (dialect, *lease)
+            }
+            Intent::Nothing | Intent::Unsubscribe { .. } => return Granted::default(),
+        };
+        let grant = dialect.read_grant(&answer.fields);
+        Granted {
+            id: grant.subscription_id,
+            lease: grant.lease.or(asked).unwrap_or_else(|| dialect.default_lease()),
+            poll: place_to_poll(answer).map(str::to_owned),
+        }
+    }
+
+    fn apply(&self, intent: Intent, granted: Granted, node: &str) {
+        let Granted { id, lease, poll } = granted;
+        match intent {
+            Intent::Nothing => {}
+            Intent::Renew { ids, .. } => self.subscriptions.renewed(&ids, node, lease),
+            Intent::Unsubscribe { ids } => self.subscriptions.end(&ids, node),
+            Intent::Subscribe { record, .. } => match poll {
+                Some(poll) => {
+                    tracing::info!(node, dialect = record.dialect, "subscribed");
+                    self.subscriptions.begin(Record { id, poll, lease_ends: ends_in(lease), ..*record });
+                }
+                None => {
+                    tracing::error!(
+                        node,
+                        "the answer to a subscription names no place to poll: is there a gateway?"
+                    );
+                    self.metrics.no_place_to_poll();
+                }
+            },
+        }
+    }
+}
+
+/// What the server granted, and where it is polled.
+#[derive(Default)]
+struct Granted {
+    id: Option<String>,
+    lease: Duration,
+    poll: Option<String>,
+}
+
+/// Whether the other side ended the connection while it was idle.
+fn has_ended(line: &mut Connection<Stream>) -> bool {
+    let mut context = Context::from_waker(Waker::noop());
+    let ended =
+        matches!(pin!(std::future::poll_fn(|cx| line.poll_closed(cx))).poll(&mut context), Poll::Ready(()));
+    // An answer that nobody asked for belongs to no request.
+    ended || !line.input_mut().is_empty()
+}
+
+async fn write(client: &mut Connection<TcpStream>, bytes: Bytes) -> Result<(), Broken> {
+    client.write(bytes, Bytes::new(), Times::CLIENT.write).await.map_err(|_| Broken::Silent)
+}
+
+fn bad_gateway(what: impl std::fmt::Display) -> Response {
+    Response::text(502, what)
+}
