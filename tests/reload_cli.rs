@@ -172,6 +172,15 @@ fn a_change_of_the_file_is_noticed() {
 }
 
 #[test]
+fn nobody_waits_while_a_large_page_is_cleared() {
+    let serving = Serving::start(folder());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.process.id())).unwrap();
+    // Older kernels do not say.
+    let enabled = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(enabled.unwrap_or("0").trim(), "0");
+}
+
+#[test]
 fn nobody_waits_while_a_file_is_slow_to_read() {
     let serving = Serving::start(folder());
     let users = serving.folder.path().join("users");
