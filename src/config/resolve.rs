@@ -138,6 +138,7 @@ fn upstream(section: &mut Section<'_, '_>) -> Upstream {
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
         forwarded: section.read("forwarded", preset.forwarded, forwarded),
+        rewrite_descriptions: section.read("rewrite_descriptions", preset.rewrite_descriptions, switch),
     }
 }
 

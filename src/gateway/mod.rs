@@ -12,7 +12,8 @@
 //! - [`newcomers`]: clients that have no answer to their subscription yet.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
-//! - [`hop`]: what of an answer is for the gateway alone.
+//! - [`hop`]: what of an answer is for the gateway alone; [`description`]: what in it names the server's own
+//!   address.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream.
@@ -24,6 +25,7 @@
 pub mod access;
 pub mod callback;
 pub mod deliver;
+mod description;
 pub mod descriptors;
 mod doors;
 mod forwarded;

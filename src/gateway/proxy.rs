@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::error::Error as StdError;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -20,6 +21,7 @@ use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
+use super::description::{self, Rewriter};
 use super::hop;
 use super::newcomers::Newcomer;
 use super::subscribe::{self, Intent};
@@ -49,6 +51,12 @@ pub struct Passage {
     socket: Option<RawFd>,
     /// Whom the answer makes a subscriber; this goes when it was written.
     newcomer: Option<Newcomer>,
+    /// The origin under which the client knows the gateway, if that goes into descriptions.
+    origin: Option<String>,
+    /// Where the server is that the request went to.
+    server: Option<SocketAddr>,
+    /// What writes the answer anew, if it is a description.
+    rewriter: Option<Rewriter>,
     failure: Option<UpstreamError>,
     /// Since when it is on its way.
     under_way: Option<(Instant, InFlight)>,
@@ -63,6 +71,11 @@ impl Passage {
     /// The same on its way, with what its answer will mean.
     pub fn under_way(self, intent: Intent, in_flight: InFlight) -> Self {
         Self { intent, under_way: Some((clock::instant(), in_flight)), ..self }
+    }
+
+    /// The same of a client that gets descriptions with this origin in the place of the server's.
+    pub fn known_as(self, origin: Option<String>) -> Self {
+        Self { origin, ..self }
     }
 
     /// Keeps others from being sent where this request was.
@@ -113,6 +126,7 @@ impl ProxyHttp for Proxy {
             passage.failure = Some(UpstreamError::Resolve);
             Error::explain(ErrorType::HTTPStatus(502), error.to_string())
         })?;
+        passage.server = Some(address);
         let tls = self.0.tls().authorities().map(|authorities| authorities.for_pingora(clock::now()));
         let name = if tls.is_some() { upstream.host().to_owned() } else { String::new() };
         let mut peer = HttpPeer::new(address, tls.is_some(), name);
@@ -189,6 +203,11 @@ impl ProxyHttp for Proxy {
             answer.insert_header(name, value)?;
         }
         passage.newcomer = answered.newcomer;
+        if let Some(origin) = passage.origin.take() {
+            let method = &session.req_header().method;
+            let upstream = &self.0.config().upstream;
+            passage.rewriter = description::begin(answer, method, origin, upstream, passage.server);
+        }
         if session.req_header().version == Version::HTTP_10 {
             // It knows no chunks (RFC 9112 §7.1): the body ends with the connection.
             if answer.remove_header(&header::TRANSFER_ENCODING).is_some() {
@@ -201,10 +220,13 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         is_end: bool,
         passage: &mut Passage,
     ) -> pingora::Result<Option<Duration>> {
+        if let Some(rewriter) = &mut passage.rewriter {
+            *body = rewriter.pass(body.take(), is_end);
+        }
         if is_end && passage.challenged.load(Relaxed) {
             passage.leave_shared();
         }

@@ -29,7 +29,9 @@ use super::poll::PollRequest;
 use super::proxy::{Passage, Proxy};
 use super::stream::{ClientStream, Passing};
 use super::tether::{Tether, needs_own_connection};
-use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds};
+use super::{
+    Gateway, description, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds,
+};
 use crate::clock;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
@@ -326,6 +328,7 @@ impl Public {
         passage: Passage,
     ) -> Option<Connection<Stream>> {
         let version = head.version;
+        let scheme = if connection.stream().is_tls() { "https" } else { "http" };
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
         let head = with_one_authority(head, limits.head).and_then(|head| {
@@ -336,7 +339,6 @@ impl Public {
                 Err(Response::text(413, BodyError::TooLarge))
             }
             Ok(head) => {
-                let scheme = if connection.stream().is_tls() { "https" } else { "http" };
                 let prepared = subscribe::prepare(&self.gateway, &head, client, scheme).await;
                 prepared.map(|prepared| (prepared, head))
             }
@@ -355,13 +357,15 @@ impl Public {
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
         let body = Passing { framing: head.framing, most, room: self.gateway.room() };
         let stream = ClientStream::new(connection, prepared.head, body, peer);
+        let rewrites = self.gateway.config().upstream.rewrite_descriptions;
+        let origin = rewrites.then(|| description::origin(scheme, head.authority())).flatten();
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
         session.set_read_timeout(Some(limits.times.body));
         session.set_write_timeout(Some(limits.times.write));
-        let passage = passage.under_way(prepared.intent, self.gateway.metrics.passing());
+        let passage = passage.under_way(prepared.intent, self.gateway.metrics.passing()).known_as(origin);
         session.set_connection_user_context(Some(Box::new(passage)));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
