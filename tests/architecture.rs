@@ -58,7 +58,7 @@ const ONLY: &[(&str, &[&str])] = &[
     ("pingora", &["gateway"]),
     ("tokio_rustls", &["tls", "gateway"]),
     ("clap", &["cli", "main"]),
-    ("prometheus", &["telemetry"]),
+    ("prometheus", &["telemetry", "agent"]),
     ("anyhow", &["app", "cli", "demo"]),
     ("rand", &["gateway", "agent"]),
 ];

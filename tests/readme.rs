@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pollgate::agent;
 use pollgate::config::SAMPLE;
 use pollgate::mailbox::Timestamp;
 use pollgate::store::{StoreStatus, StoreTotals};
@@ -22,16 +23,24 @@ fn every_metric_is_listed_with_its_type() {
     metrics.proxied(200);
     metrics.request_refused(408);
     let text = metrics.expose(StoreTotals::default(), StoreStatus::default(), None, Timestamp::default());
-    let exposed: BTreeSet<(String, String)> = text
+    let exposed = types(&text);
+    let (of_agent, listed): (BTreeSet<_>, BTreeSet<_>) = rows("`pollgate_")
+        .map(|row| (row[0].to_owned(), row[1].to_owned()))
+        .partition(|(name, _)| name.starts_with("pollgate_agent_"));
+    assert_eq!(exposed, listed);
+    assert!(exposed.len() > 15, "{exposed:?}");
+    assert_eq!(types(&agent::Metrics::new().unwrap().expose()), of_agent);
+    assert!(of_agent.len() > 5, "{of_agent:?}");
+}
+
+/// The names and types of what is exposed, but for those of every process.
+fn types(exposed: &str) -> BTreeSet<(String, String)> {
+    exposed
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
         .filter(|(name, _)| !name.starts_with("process_"))
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
-        .collect();
-    let listed: BTreeSet<(String, String)> =
-        rows("`pollgate_").map(|row| (row[0].to_owned(), row[1].to_owned())).collect();
-    assert_eq!(exposed, listed);
-    assert!(exposed.len() > 15, "{exposed:?}");
+        .collect()
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl Replayed {
 
 /// Every metric of the agent, on a registry of its own.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub struct Metrics {
     registry: Registry,
     subscriptions: IntGauge,
     requests: IntCounter,
@@ -40,7 +40,8 @@ pub(super) struct Metrics {
 }
 
 impl Metrics {
-    pub(super) fn new() -> prometheus::Result<Self> {
+    /// All of them, at zero, on a new registry.
+    pub fn new() -> prometheus::Result<Self> {
         let registry = Registry::new();
         let counter = |name: &str, help: &str| {
             let counter = IntCounter::new(format!("pollgate_agent_{name}"), help)?;
@@ -109,10 +110,10 @@ impl Metrics {
     }
 
     /// In the text format of Prometheus.
-    pub(super) fn expose(&self) -> Vec<u8> {
+    pub fn expose(&self) -> String {
         let mut text = Vec::new();
         // It is written to memory, and no two metrics have one name.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        text
+        String::from_utf8_lossy(&text).into_owned()
     }
 }

@@ -30,9 +30,10 @@ mod target;
 
 pub use backoff::Backoff;
 pub use message::{Message, News};
+pub use metrics::Metrics;
 pub use poller::{Ended, Poller, Trouble};
 pub use reach::Reach;
-pub use service::{Agent, Settings};
+pub use service::{Agent, Settings, StartError};
 pub use state::StateFile;
 pub use subscriptions::Polling;
 pub use target::{BadTarget, Target};

@@ -48,6 +48,20 @@ pub struct Agent {
     stop: CancellationToken,
 }
 
+/// Why an agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// What was kept by the one before cannot be read.
+    #[error("the state cannot be read: {0}")]
+    State(#[source] std::io::Error),
+    /// A socket is of no use.
+    #[error("a socket is of no use: {0}")]
+    Socket(#[from] std::io::Error),
+    /// Two metrics have one name.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+}
+
 /// Answers the agent's operators.
 struct Admin {
     reach: Reach,
@@ -60,13 +74,13 @@ impl Agent {
         settings: Settings,
         clients: TcpListener,
         admin: Option<TcpListener>,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, StartError> {
         let Settings { reach, host, dialect, called_by_gateway, allow, polling, state } = settings;
         let metrics = Arc::new(Metrics::new()?);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let subscriptions =
             Subscriptions::new(reach.clone(), polling, metrics.clone(), state, tasks.clone(), stop.clone());
-        let resumed = subscriptions.resume()?;
+        let resumed = subscriptions.resume().map_err(StartError::State)?;
         let address = clients.local_addr()?;
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
         tracing::info!(%address, gateway = reach.address(), subscriptions = resumed, "agent started");
