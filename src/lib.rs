@@ -10,7 +10,8 @@
 //! - [`mailbox`]: the core. What a mailbox holds, what it may hold, and what leaves it; pure.
 //! - [`store`]: all mailboxes, found by what the wire shows of them; it wakes the poll that waits.
 //! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
-//! - [`dialect`]: how a protocol family writes subscriptions and callbacks: [`dialect::rvp`], [`dialect::gena`].
+//! - [`dialect`]: how a protocol family writes subscriptions and callbacks: [`dialect::rvp`], [`dialect::gena`],
+//!   [`dialect::webdav`].
 //! - [`auth`]: who somebody is.
 //! - [`tls`]: certificates and trust, and connections within TLS.
 //! - [`config`]: file, environment and flags, checked as a whole.
@@ -20,6 +21,7 @@
 //! - [`admin`]: metrics, health and the API, for operators.
 //! - [`reload`]: a running gateway follows its configuration.
 //! - [`agent`]: the client's side of the wire.
+//! - [`doctor`]: looks at a machine as an administrator would, and says what to do.
 //! - [`app`]: builds, starts and stops; the only place that knows everyone.
 //! - [`demo`]: what it is for, in two acts, with a small legacy server of its own.
 //! - [`cli`]: the command line, a file per subcommand.
@@ -50,6 +52,7 @@ pub mod clock;
 pub mod config;
 pub mod demo;
 pub mod dialect;
+pub mod doctor;
 pub mod gateway;
 pub mod http1;
 pub mod mailbox;

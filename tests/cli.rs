@@ -103,6 +103,7 @@ fn help_reads_well() {
         "client unset",
         "trace",
         "check-config",
+        "doctor",
         "default-config",
         "healthcheck",
         "user",

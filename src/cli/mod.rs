@@ -13,6 +13,7 @@ mod client;
 mod completion;
 mod default_config;
 mod demo;
+mod doctor;
 mod healthcheck;
 mod mailbox;
 mod man;
@@ -73,6 +74,7 @@ enum Command {
     Trace(trace::TraceArgs),
     /// Check the configuration, and say everything that is wrong with it
     CheckConfig(check_config::CheckConfigArgs),
+    Doctor(doctor::DoctorArgs),
     /// Print the commented sample configuration, with every setting at its default
     DefaultConfig,
     Registry(registry::RegistryArgs),
@@ -101,6 +103,7 @@ impl Cli {
             Command::Client(args) => client::run(&global, &args),
             Command::Trace(args) => trace::run(&global, &args),
             Command::CheckConfig(args) => check_config::run(&global, &args),
+            Command::Doctor(args) => doctor::run(&global, &args),
             Command::DefaultConfig => default_config::run(),
             Command::Registry(args) => registry::run(&global, &args),
             Command::Healthcheck(args) => healthcheck::run(&global, &args),

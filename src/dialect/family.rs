@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Delivery, Grant, Reading, Verdict, gena, rvp};
+use super::exchange::{self, CALL_BACK, NOTIFY};
+use super::{Delivery, Grant, Reading, Verdict, gena, rvp, webdav};
 use crate::http1::client::Call;
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::Subscription;
@@ -17,6 +18,8 @@ pub enum Dialect {
     Rvp,
     /// GENA, of UPnP devices.
     Gena,
+    /// Notifications of WebDAV servers.
+    Webdav,
 }
 
 /// Which dialect an upstream speaks, as it is set.
@@ -29,11 +32,13 @@ pub enum Choice {
     Rvp,
     /// [`Dialect::Gena`].
     Gena,
+    /// [`Dialect::Webdav`].
+    Webdav,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Auto, Self::Rvp, Self::Gena];
+    pub const ALL: [Self; 4] = [Self::Auto, Self::Rvp, Self::Gena, Self::Webdav];
 
     /// Its name in the file.
     pub fn as_str(self) -> &'static str {
@@ -41,6 +46,7 @@ impl Choice {
             Self::Auto => "auto",
             Self::Rvp => "rvp",
             Self::Gena => "gena",
+            Self::Webdav => "webdav",
         }
     }
 }
@@ -51,13 +57,30 @@ impl Dialect {
         match choice {
             Choice::Rvp => Self::Rvp,
             Choice::Gena => Self::Gena,
+            Choice::Webdav => Self::Webdav,
             Choice::Auto => {
                 // RVP writes Call-Back and Subscription-Id.
                 let is_gena = head.fields.contains(gena::CALLBACK)
                     || head.fields.contains(gena::SID)
                     || head.fields.text("nt").is_some_and(|nt| nt.starts_with("upnp:"));
-                if is_gena { Self::Gena } else { Self::Rvp }
+                match is_gena {
+                    true => Self::Gena,
+                    false if webdav::subscription::is_mine(&head.fields) => Self::Webdav,
+                    false => Self::Rvp,
+                }
             }
+        }
+    }
+
+    /// The dialect of an upstream that is set to speak this, and says that it is this software (`Server`).
+    pub fn of_server(choice: Choice, server: &str) -> Self {
+        match choice {
+            Choice::Rvp => Self::Rvp,
+            Choice::Gena => Self::Gena,
+            Choice::Webdav => Self::Webdav,
+            // Devices have to say which version of UPnP they are of (UPnP Device Architecture §2.2).
+            Choice::Auto if server.to_ascii_lowercase().contains("upnp/") => Self::Gena,
+            Choice::Auto => Self::Rvp,
         }
     }
 
@@ -65,6 +88,7 @@ impl Dialect {
     pub fn of_subscription(subscription: &Subscription) -> Self {
         match &*subscription.dialect {
             "gena" => Self::Gena,
+            "webdav" => Self::Webdav,
             _ => Self::Rvp,
         }
     }
@@ -79,6 +103,7 @@ impl Dialect {
         match self {
             Self::Rvp => "rvp",
             Self::Gena => "gena",
+            Self::Webdav => "webdav",
         }
     }
 
@@ -88,6 +113,7 @@ impl Dialect {
         match self {
             Self::Rvp => rvp::read_request(head, names, client),
             Self::Gena => gena::read_request(head, client),
+            Self::Webdav => webdav::read_request(head, client),
         }
     }
 
@@ -95,7 +121,7 @@ impl Dialect {
     /// client's.
     pub fn with_callback(&self, head: &RequestHead, address: &str) -> Bytes {
         match self {
-            Self::Rvp => head.with_field(rvp::CALL_BACK, address),
+            Self::Rvp | Self::Webdav => head.with_field(CALL_BACK, address),
             Self::Gena => gena::with_callback(head, address),
         }
     }
@@ -103,7 +129,7 @@ impl Dialect {
     /// The field with the client's callback address.
     pub fn callback_field(&self) -> &'static str {
         match self {
-            Self::Rvp => rvp::CALL_BACK,
+            Self::Rvp | Self::Webdav => CALL_BACK,
             Self::Gena => gena::CALLBACK,
         }
     }
@@ -111,7 +137,7 @@ impl Dialect {
     /// What the upstream's 2xx answer to a subscription or a renewal says.
     pub fn read_grant(&self, fields: &impl Headers) -> Grant {
         match self {
-            Self::Rvp => rvp::read_grant(fields),
+            Self::Rvp | Self::Webdav => exchange::read_grant(fields),
             Self::Gena => gena::read_grant(fields),
         }
     }
@@ -121,13 +147,14 @@ impl Dialect {
         match self {
             Self::Rvp => rvp::DEFAULT_LEASE,
             Self::Gena => gena::DEFAULT_LEASE,
+            Self::Webdav => webdav::DEFAULT_LEASE,
         }
     }
 
     /// Whether the upstream calls back with this method.
     pub fn is_callback(&self, method: &str) -> bool {
         match self {
-            Self::Rvp => method == rvp::callback::METHOD,
+            Self::Rvp | Self::Webdav => method == NOTIFY,
             Self::Gena => method == gena::callback::METHOD,
         }
     }
@@ -137,13 +164,14 @@ impl Dialect {
         match self {
             Self::Rvp => rvp::read_callback(fields, body),
             Self::Gena => gena::read_callback(),
+            Self::Webdav => webdav::read_callback(),
         }
     }
 
     /// The upstream's id of the subscription that a callback is for, if it says so beside its path.
     pub fn subscription_id<'a>(&self, fields: &'a impl Headers) -> Option<&'a str> {
         match self {
-            Self::Rvp => fields.text("subscription-id"),
+            Self::Rvp | Self::Webdav => fields.text("subscription-id"),
             Self::Gena => fields.text(gena::SID),
         }
     }
@@ -152,7 +180,7 @@ impl Dialect {
     pub fn addressee(&self, body: &[u8]) -> Option<String> {
         match self {
             Self::Rvp => rvp::notification_to(body),
-            Self::Gena => None,
+            Self::Gena | Self::Webdav => None,
         }
     }
 
@@ -161,6 +189,7 @@ impl Dialect {
         match self {
             Self::Rvp => rvp::word(verdict, fields.text("rvp-notifications-version")),
             Self::Gena => gena::word(verdict),
+            Self::Webdav => exchange::word(verdict),
         }
     }
 
@@ -169,6 +198,25 @@ impl Dialect {
         match self {
             Self::Rvp => rvp::unsubscribe(subscription, id),
             Self::Gena => gena::unsubscribe(subscription, id),
+            Self::Webdav => webdav::unsubscribe(subscription, id),
+        }
+    }
+
+    /// A subscription by which it is tried whether the upstream calls back; none if that cannot be tried.
+    pub fn trial(&self, subscription: &Subscription, lease: Duration) -> Option<Call> {
+        match self {
+            Self::Rvp => Some(rvp::trial(subscription, lease)),
+            Self::Gena => Some(gena::trial(subscription, lease)),
+            // What would change a folder for good is not tried.
+            Self::Webdav => None,
+        }
+    }
+
+    /// What makes the upstream call back for it: a request and its body; none if it does so by itself.
+    pub fn provoke(&self, subscription: &Subscription) -> Option<(Call, String)> {
+        match self {
+            Self::Rvp => Some(rvp::provoke(subscription)),
+            Self::Gena | Self::Webdav => None,
         }
     }
 }

@@ -10,10 +10,12 @@
 //! - [`Delivery`]: what a callback says of itself.
 //! - [`Verdict`]: what became of a callback, to be worded for the upstream.
 
+mod exchange;
 mod family;
 pub mod gena;
 pub mod rvp;
 mod verdict;
+pub mod webdav;
 
 use std::time::Duration;
 

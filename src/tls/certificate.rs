@@ -104,8 +104,19 @@ fn certified(certificate: &[u8], key: &[u8]) -> Result<(sign::CertifiedKey, Syst
     Ok((certified, ends))
 }
 
+/// When each certificate in this file (PEM) ends, in their order; what is wrong with the file if that cannot be told.
+pub fn certificates_end(path: &Path) -> Result<Vec<SystemTime>, String> {
+    let bytes = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    CertificateDer::pem_slice_iter(&bytes)
+        .map(|certificate| {
+            let certificate = certificate.map_err(|error| format!("not PEM: {error}"))?;
+            ends(&certificate).ok_or_else(|| "a certificate in it cannot be understood".to_owned())
+        })
+        .collect()
+}
+
 /// The end of its validity (RFC 5280 §4.1.2.5).
-fn ends(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+pub(super) fn ends(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let seconds = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))

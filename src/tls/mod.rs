@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 
-pub use certificate::{Certificate, Identity, check_pair};
+pub use certificate::{Certificate, Identity, certificates_end, check_pair};
 pub use connect::connect;
 pub use stream::Stream;
 pub use trust::{Roots, Trust, check_authorities};

@@ -4,10 +4,13 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
+
+use super::certificate::ends;
 
 /// A connection. One without TLS is no larger for the others: their state is elsewhere.
 #[derive(Debug)]
@@ -22,6 +25,12 @@ impl Stream {
     /// Whether nobody on the way can read along.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
+    }
+
+    /// When the peer's own certificate ends, if it showed one.
+    pub fn peer_certificate_ends(&self) -> Option<SystemTime> {
+        let Self::Tls(tls) = self else { return None };
+        tls.get_ref().1.peer_certificates()?.first().and_then(ends)
     }
 
     fn tcp(&self) -> &TcpStream {

@@ -61,6 +61,9 @@ fn the_end_of_a_certificate_is_read_from_it() {
     let certificate = Certificate::open(paths[0].clone(), paths[1].clone()).unwrap();
     let ends = certificate.current(Timestamp::default()).ends();
     assert_eq!(humantime::format_rfc3339(ends).to_string(), "2030-01-02T00:00:00Z");
+    assert_eq!(certificates_end(&paths[0]), Ok(vec![ends]));
+    assert_eq!(certificates_end(&paths[1]), Ok(Vec::new()));
+    assert!(certificates_end(Path::new("/no/such/file")).is_err());
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub mod callback;
 pub mod subscription;
 
 pub use callback::{read_callback, word};
-pub use subscription::{DEFAULT_LEASE, read_grant, read_request, unsubscribe, with_callback};
+pub use subscription::{DEFAULT_LEASE, read_grant, read_request, trial, unsubscribe, with_callback};
 
 /// The header field with a subscription's id, in every message of it.
 pub const SID: &str = "SID";

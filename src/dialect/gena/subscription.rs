@@ -130,6 +130,19 @@ pub fn unsubscribe(subscription: &Subscription, sid: &str) -> Call {
         .with("Content-Length", 0)
 }
 
+/// `SUBSCRIBE` by which it is tried whether the device calls back. It does so at once: the first event tells
+/// all that there is (UPnP Device Architecture §4.2).
+pub fn trial(subscription: &Subscription, lease: Duration) -> Call {
+    let call = Call::new("SUBSCRIBE", &subscription.node)
+        .with("Host", &subscription.host)
+        .with("NT", EVENT)
+        .with("TIMEOUT", format_args!("Second-{}", lease.as_secs()));
+    match &subscription.callback {
+        Some(callback) => call.with(CALLBACK, format_args!("<{callback}>")),
+        None => call,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,12 +11,10 @@ use quick_xml::Reader;
 use quick_xml::escape::resolve_xml_entity;
 use quick_xml::events::{BytesRef, Event};
 
+use crate::dialect::exchange::NOTIFY;
 use crate::dialect::{Delivery, Verdict};
 use crate::http1::{Headers, Response};
 use crate::mailbox::Class;
-
-/// The only method that RVP calls back with.
-pub const METHOD: &str = "NOTIFY";
 
 /// A larger body is not looked into; Exchange's own are a few kilobytes.
 const LARGEST_BODY: usize = 256 * 1024;
@@ -166,7 +164,7 @@ fn character(entity: &BytesRef<'_>) -> Option<String> {
 pub fn word(verdict: Verdict, version: Option<&str>) -> Response {
     let answer = match verdict {
         Verdict::Accepted => Response::new(200).reason("Successful"),
-        Verdict::Refused(refusal) => refusal.answer(METHOD),
+        Verdict::Refused(refusal) => refusal.answer(NOTIFY),
     };
     match version {
         Some(version) => answer.with("RVP-Notifications-Version", version),

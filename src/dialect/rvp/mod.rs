@@ -6,16 +6,15 @@
 
 pub mod callback;
 pub mod subscription;
+mod trial;
 mod unsubscribe;
 
 use std::time::Duration;
 
 pub use callback::{notification_to, read_callback, word};
-pub use subscription::{Names, read_grant, read_request};
+pub use subscription::{Names, read_request};
+pub use trial::{provoke, trial};
 pub use unsubscribe::unsubscribe;
-
-/// The field whose value the gateway replaces.
-pub const CALL_BACK: &str = "Call-Back";
 
 /// The lease when neither side names one: what clients of the time ask for.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(14_400);

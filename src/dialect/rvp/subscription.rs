@@ -1,20 +1,16 @@
 //! Subscriptions: what a client asks, and what the upstream grants.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use url::Url;
 
-use super::CALL_BACK;
-use crate::dialect::{Grant, Reading, Subscribe};
+use crate::dialect::exchange::{Asked, seconds, subscription_ids};
+use crate::dialect::{Reading, Subscribe};
 use crate::http1::{Headers, RequestHead};
 use crate::mailbox::Subscription;
 
 /// The names under which the upstream is known, beside the one in the request.
 pub type Names<'a> = &'a [String];
-
-/// The longest callback address that is taken.
-const LONGEST_CALLBACK: usize = 2048;
 
 /// What a client's request means to the gateway.
 pub fn read_request(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Reading {
@@ -29,16 +25,11 @@ pub fn read_request(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Rea
 }
 
 fn read_subscribe(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Result<Reading, String> {
-    let lease = seconds(&head.fields, "subscription-lifetime");
-    let ids = subscription_ids(head);
-    let mut callbacks = head.fields.values(CALL_BACK);
-    let callback = match (callbacks.next(), callbacks.next()) {
-        (Some(_), Some(_)) => return Err("more than one Call-Back".into()),
-        (Some(callback), None) => Some(read_callback_address(callback)?),
-        (None, _) if !ids.is_empty() => return Ok(Reading::Renew { ids, lease }),
-        // A client that gives no address chooses polling: Exchange's own rule.
-        (None, _) => None,
-    };
+    let asked = Asked::read(head, &["http"])?;
+    if asked.is_renewal() {
+        return Ok(Reading::Renew { ids: asked.ids, lease: asked.lease });
+    }
+    let Asked { lease, ids, callback } = asked;
     if callback.as_ref().is_some_and(|(_, url)| is_logical(url, head.authority(), names)) {
         return Ok(Reading::Other);
     }
@@ -63,29 +54,6 @@ fn read_subscribe(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Resul
     }))
 }
 
-/// A callback address: an `http` URL of a host, as text and parsed.
-fn read_callback_address(value: &[u8]) -> Result<(&str, Url), String> {
-    let wrong = |what: &str| format!("unusable Call-Back: {what}");
-    let text = std::str::from_utf8(value).map_err(|_| wrong("it is not text"))?;
-    if text.len() > LONGEST_CALLBACK {
-        return Err(wrong("it is too long"));
-    }
-    if !text.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(wrong("it holds what must be percent-encoded"));
-    }
-    let url = Url::parse(text).map_err(|error| wrong(&error.to_string()))?;
-    if url.scheme() != "http" {
-        return Err(wrong("only http addresses can be called back"));
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(wrong("it names no host"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("it holds user information"));
-    }
-    Ok((text, url))
-}
-
 /// Whether a callback is a principal's URL rather than a client's address: its host is one of the
 /// server's own names, and its port the one under which that name is asked.
 fn is_logical(callback: &Url, authority: &str, names: Names<'_>) -> bool {
@@ -108,24 +76,10 @@ fn split_port(authority: &str) -> (&str, Option<u16>) {
     }
 }
 
-/// What the upstream's 2xx answer to a SUBSCRIBE says.
-pub fn read_grant(fields: &impl Headers) -> Grant {
-    Grant {
-        subscription_id: fields.text("subscription-id").map(str::to_owned),
-        lease: seconds(fields, "subscription-lifetime"),
-    }
-}
-
-fn subscription_ids(head: &RequestHead) -> Vec<String> {
-    head.fields.list("subscription-id").map(str::to_owned).collect()
-}
-
-fn seconds(fields: &impl Headers, name: &str) -> Option<Duration> {
-    fields.text(name)?.parse().ok().map(Duration::from_secs)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::http1::HeadLimits;
 
@@ -245,7 +199,8 @@ mod tests {
         }
         let twice = subscribe("Call-Back: http://10.1.2.3:1\nCall-Back: http://10.1.2.3:2");
         assert!(matches!(twice, Reading::Invalid { .. }), "{twice:?}");
-        let long = subscribe(&format!("Call-Back: http://10.1.2.3/{}", "x".repeat(LONGEST_CALLBACK)));
+        let long = "x".repeat(crate::dialect::exchange::LONGEST_CALLBACK);
+        let long = subscribe(&format!("Call-Back: http://10.1.2.3/{long}"));
         assert!(matches!(long, Reading::Invalid { .. }));
     }
 }

@@ -64,6 +64,12 @@ impl Directory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Whether there is a store in this directory, which need not be there itself.
+    pub(super) fn has_store(path: &Path) -> Result<bool, OpenError> {
+        let io = |cause| OpenError::Directory { path: path.to_owned(), cause };
+        path.join(Self::FILE).try_exists().map_err(io)
+    }
+
     pub(super) fn file(&self) -> PathBuf {
         self.path.join(Self::FILE)
     }

@@ -29,36 +29,46 @@ impl DiskStore {
         Self::open_on(Box::new(directory), &name, options)
     }
 
+    /// What opening would find, without making or changing anything in it but what a process that was killed left
+    /// open; none where there is no store yet. Nobody else may use the directory meanwhile.
+    pub fn examine(directory: &Path) -> Result<Option<Recovery>, OpenError> {
+        let began = clock::instant();
+        if !Directory::has_store(directory)? {
+            return Ok(None);
+        }
+        let directory = Directory::take(directory)?;
+        let name = directory.file().display().to_string();
+        let file = open_file(Box::new(directory), &name)?;
+        if check_format(&file, &name)? == Format::New {
+            return Ok(None);
+        }
+        let found = recover::recover(&file, StoreClock::default()).map_err(unreadable(&name))?;
+        let mailboxes = found.mailboxes.len() as u64;
+        file.close().map_err(unreadable(&name))?;
+        Ok(Some(Recovery { took: began.elapsed(), mailboxes, messages: found.messages }))
+    }
+
     pub(super) fn open_on(
         medium: Box<dyn Medium>,
         name: &str,
         options: DiskOptions,
     ) -> Result<Self, OpenError> {
         let began = clock::instant();
-        let unreadable =
-            |error: FileError| OpenError::Unreadable { path: name.to_owned(), cause: error.to_string() };
-        let file = Arc::new(DatabaseFile::open(medium).map_err(unreadable)?);
+        let unreadable = unreadable(name);
+        let file = Arc::new(open_file(medium, name)?);
         let mut first = Vec::new();
-        match format(&file).map_err(unreadable)? {
-            Format::New => first.push(Put::row(Table::Meta, meta::FORMAT, row::write_number(FORMAT))),
-            Format::Known(FORMAT) => {}
-            Format::Known(found) if found > FORMAT => {
-                return Err(OpenError::Newer { path: name.to_owned(), found });
-            }
-            Format::Known(_) | Format::Foreign => {
-                let cause = "it does not say which format it has".to_owned();
-                return Err(OpenError::Unreadable { path: name.to_owned(), cause });
-            }
+        if check_format(&file, name)? == Format::New {
+            first.push(Put::row(Table::Meta, meta::FORMAT, row::write_number(FORMAT)));
         }
         let reading = options.clock.read();
-        let seen = known(&file, meta::SEEN, row::read_seen).map_err(unreadable)?;
+        let seen = known(&file, meta::SEEN, row::read_seen).map_err(&unreadable)?;
         let store_clock = seen.map_or_else(StoreClock::default, |seen| StoreClock::resume(&seen, &reading));
-        let found = recover::recover(&file, store_clock).map_err(unreadable)?;
+        let found = recover::recover(&file, store_clock).map_err(&unreadable)?;
         first.extend(found.puts);
         // A thousand ids a millisecond: they grow even if the directory is emptied, and stay exact in JSON.
-        let events = known(&file, meta::EVENTS, row::read_number).map_err(unreadable)?;
+        let events = known(&file, meta::EVENTS, row::read_number).map_err(&unreadable)?;
         let events = events.unwrap_or(reading.wall.as_millis() * 1000).max(found.newest_event);
-        let mailboxes = known(&file, meta::MAILBOXES, row::read_number).map_err(unreadable)?;
+        let mailboxes = known(&file, meta::MAILBOXES, row::read_number).map_err(&unreadable)?;
         let mailboxes = mailboxes.unwrap_or_default().max(found.newest_mailbox);
         let status = Arc::new(Status::default());
         status.quarantined.store(found.quarantined, Relaxed);
@@ -72,7 +82,7 @@ impl DiskStore {
             reserved: events,
             first,
         };
-        let (handle, thread) = writer.start().map_err(unreadable)?;
+        let (handle, thread) = writer.start().map_err(&unreadable)?;
         let keeper = Keeper { writer: handle.clone(), status: status.clone() };
         let clients = Clients::new(found.clients, keeper);
         let bodies = Bodies::new(options.cache_bytes);
@@ -88,7 +98,28 @@ impl DiskStore {
     }
 }
 
+fn unreadable(name: &str) -> impl Fn(FileError) -> OpenError {
+    move |error| OpenError::Unreadable { path: name.to_owned(), cause: error.to_string() }
+}
+
+fn open_file(medium: Box<dyn Medium>, name: &str) -> Result<DatabaseFile, OpenError> {
+    DatabaseFile::open(medium).map_err(unreadable(name))
+}
+
+/// The format of a file that this version can work with.
+fn check_format(file: &DatabaseFile, name: &str) -> Result<Format, OpenError> {
+    match format(file).map_err(unreadable(name))? {
+        known @ (Format::New | Format::Known(FORMAT)) => Ok(known),
+        Format::Known(found) if found > FORMAT => Err(OpenError::Newer { path: name.to_owned(), found }),
+        Format::Known(_) | Format::Foreign => {
+            let cause = "it does not say which format it has".to_owned();
+            Err(OpenError::Unreadable { path: name.to_owned(), cause })
+        }
+    }
+}
+
 /// Which format a file has.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Format {
     New,
     Known(u64),
