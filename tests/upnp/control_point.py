@@ -1,6 +1,6 @@
 """A control point as async_upnp_client has it: what it sees, a line of JSON each.
 
-Usage: control_point.py URL-OF-A-DESCRIPTION ADDRESS-TO-LISTEN-AT
+Usage: control_point.py URL-OF-A-DESCRIPTION ADDRESS-TO-LISTEN-AT PORT
 """
 
 import asyncio
@@ -22,13 +22,13 @@ def say(**what):
     print(json.dumps(what), flush=True)
 
 
-async def main(description, listen):
+async def main(description, address, port):
     requester = AiohttpRequester(timeout=PATIENCE)
     device = await UpnpFactory(requester).async_create_device(description)
     service = device.service(SERVICE)
     say(device=device.device_type, events=service.event_sub_url, control=service.control_url)
 
-    notify = AiohttpNotifyServer(requester, (listen, 0))
+    notify = AiohttpNotifyServer(requester, (address, int(port)))
     await notify.async_start_server()
     handler = notify.event_handler
     numbers, volumes = [], asyncio.Queue()

@@ -2,10 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::tempfile;
 
 use crate::network::{Host, Network, PATIENCE, SERVER};
@@ -94,16 +95,18 @@ pub fn python() -> Result<PathBuf, String> {
     }
 }
 
-/// Runs a control point for this description: what it sees.
+/// Runs a control point that knows the device by this origin, and listens here: what it sees.
 pub fn control_point(
     host: &Host,
-    python: &std::path::Path,
-    description: &str,
-) -> impl Iterator<Item = serde_json::Value> + use<> {
+    python: &Path,
+    origin: &str,
+    (address, port): (&str, u16),
+) -> impl Iterator<Item = Value> + use<> {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL"]).arg(python);
     command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/upnp/control_point.py"));
-    command.args([description, "127.0.0.1"]).stdin(Stdio::null()).stdout(Stdio::piped());
+    command.args([&format!("{origin}/description.xml"), address, &port.to_string()]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut process = host.run(async move { command.spawn() }).unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap()).lines();
     // It ends by itself: nothing takes it longer than it is patient.
