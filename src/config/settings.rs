@@ -51,6 +51,8 @@ pub struct Listen {
     pub public: Vec<SocketAddr>,
     /// For the legacy server's callbacks.
     pub callback: SocketAddr,
+    /// For those that come as datagrams (UDP); none unless it is set.
+    pub callback_udp: Option<SocketAddr>,
     /// For operators: metrics, health, API and page.
     pub admin: SocketAddr,
     /// For clients within TLS.
@@ -81,6 +83,7 @@ impl Default for Listen {
         Self {
             public: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))],
             callback: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            callback_udp: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
             tls: ListenTls::default(),
         }

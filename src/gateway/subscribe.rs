@@ -108,7 +108,7 @@ pub async fn prepare(
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
             subscribe.subscription.dialect = dialect.name().into();
             let token = CallbackToken::from_random(rand::random());
-            let address = format!("{}/{token}", config.callback.url);
+            let address = gateway.callback_address(token, subscribe.subscription.callback.as_deref());
             let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
             let head = dialect.with_callback(head, &address);
             let subscribed = open(gateway, dialect, subscribe, token, replaces, scheme).await?;
