@@ -13,6 +13,7 @@ demo: release
 test: setup
 	@sh tests/setup_firewall.sh
 	@sh tests/setup_tools.sh
+	@sh tests/setup_upnp.sh
 	cargo fmt --check
 	cargo clippy --quiet --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps

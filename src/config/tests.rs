@@ -94,6 +94,7 @@ fn nothing_set_is_the_documented_defaults() {
                 read_timeout: 60s,
                 idle_timeout: 30s,
                 forwarded: None,
+                rewrite_descriptions: false,
                 health_check: HealthCheck {
                     interval: 0ns,
                     path: "",
@@ -272,6 +273,7 @@ fn every_key_can_be_set() {
         read_timeout = "2m"
         idle_timeout = "1500ms"
         forwarded = "forwarded"
+        rewrite_descriptions = true
         [callback]
         url = "http://10.0.0.5:81/cb/"
         allow = ["10.0.0.0/8"]
@@ -404,6 +406,7 @@ fn every_key_can_be_set() {
                 forwarded: Some(
                     Forwarded,
                 ),
+                rewrite_descriptions: true,
                 health_check: HealthCheck {
                     interval: 5s,
                     path: "/health",

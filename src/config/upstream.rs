@@ -50,6 +50,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How it is told for whom a request comes, if it is.
     pub forwarded: Option<Forwarded>,
+    /// Whether its own address in XML answers becomes the one under which the client knows the gateway.
+    pub rewrite_descriptions: bool,
     /// How it is seen which servers are up.
     pub health_check: HealthCheck,
 }
@@ -121,6 +123,7 @@ impl Default for Upstream {
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),
             forwarded: None,
+            rewrite_descriptions: false,
             health_check: HealthCheck::default(),
         }
     }

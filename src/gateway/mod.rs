@@ -13,7 +13,8 @@
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`passage`]: a request on its way.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
-//! - [`hop`]: what of an answer is for the gateway alone.
+//! - [`hop`]: what of an answer is for the gateway alone; [`description`]: what in it names the server's own
+//!   address.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
 //! - [`upstream`]: which upstream a request is for, and which of its servers.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
@@ -27,6 +28,7 @@ pub mod access;
 pub mod callback;
 pub mod datagrams;
 pub mod deliver;
+mod description;
 pub mod descriptors;
 mod doors;
 mod forwarded;

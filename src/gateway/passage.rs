@@ -10,6 +10,7 @@ use std::time::Instant;
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora::{Error, ErrorType};
 
+use super::description::Rewriter;
 use super::newcomers::Newcomer;
 use super::subscribe::Intent;
 use super::tether::Tether;
@@ -30,6 +31,10 @@ pub struct Passage {
     pub(super) socket: Option<RawFd>,
     /// Whom the answer makes a subscriber; this goes when it was written.
     pub(super) newcomer: Option<Newcomer>,
+    /// The origin under which the client knows the gateway, if that goes into descriptions.
+    pub(super) origin: Option<String>,
+    /// What writes the answer anew, if it is a description.
+    pub(super) rewriter: Option<Rewriter>,
     pub(super) failure: Option<UpstreamError>,
     /// Its way; there is one from the moment that it leaves.
     pub(super) way: Option<Way>,
@@ -75,6 +80,11 @@ impl Passage {
             since: clock::instant(),
         };
         Self { intent, way: Some(way), ..self }
+    }
+
+    /// The same of a client that gets descriptions with this origin in the place of the server's.
+    pub fn known_as(self, origin: Option<String>) -> Self {
+        Self { origin, ..self }
     }
 
     /// Keeps others from being sent where this request was.

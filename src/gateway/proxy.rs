@@ -20,6 +20,7 @@ use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
+use super::description;
 use super::hop;
 use super::passage::{Passage, Way, WayIn};
 use super::subscribe;
@@ -184,6 +185,13 @@ impl ProxyHttp for Proxy {
             answer.insert_header(name, value)?;
         }
         passage.newcomer = answered.newcomer;
+        if let Some(origin) = passage.origin.take() {
+            let method = &session.req_header().method;
+            if let Some(way) = &passage.way {
+                let server = way.server.as_ref().map(|server| server.address);
+                passage.rewriter = description::begin(answer, method, origin, &way.upstream.config, server);
+            }
+        }
         if session.req_header().version == Version::HTTP_10 {
             // It knows no chunks (RFC 9112 §7.1): the body ends with the connection.
             if answer.remove_header(&header::TRANSFER_ENCODING).is_some() {
@@ -196,10 +204,13 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         is_end: bool,
         passage: &mut Passage,
     ) -> pingora::Result<Option<Duration>> {
+        if let Some(rewriter) = &mut passage.rewriter {
+            *body = rewriter.pass(body.take(), is_end);
+        }
         if is_end && passage.challenged.load(Relaxed) {
             passage.leave_shared();
         }

@@ -30,7 +30,9 @@ use super::poll::PollRequest;
 use super::proxy::Proxy;
 use super::stream::{ClientStream, Passing};
 use super::tether::{Tether, needs_own_connection};
-use super::{Gateway, Upstream, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds};
+use super::{
+    Gateway, Upstream, description, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds,
+};
 use crate::clock;
 use crate::config::Asked;
 use crate::http1::{
@@ -366,13 +368,15 @@ impl Public {
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
         let body = Passing { framing: head.framing, most, room: self.gateway.room() };
         let stream = ClientStream::new(connection, prepared.head, body, peer);
+        let rewrites = upstream.config.rewrite_descriptions;
+        let origin = rewrites.then(|| description::origin(way_in.scheme, head.authority())).flatten();
         drop(head);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
         session.set_read_timeout(Some(limits.times.body));
         session.set_write_timeout(Some(limits.times.write));
-        let passage = passage.under_way(prepared.intent, upstream, client, way_in);
+        let passage = passage.under_way(prepared.intent, upstream, client, way_in).known_as(origin);
         session.set_connection_user_context(Some(Box::new(passage)));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();

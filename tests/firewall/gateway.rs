@@ -5,8 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use pollgate::http1::client::{Call, call, connect};
 
-use crate::network::{EDGE_INSIDE, Network, SERVER};
-use crate::people::PATIENCE;
+use crate::network::{EDGE_INSIDE, Network, PATIENCE, SERVER};
 
 /// Where the server calls back.
 const CALLBACK: u16 = 8081;
@@ -19,14 +18,15 @@ pub struct Gateway {
 
 impl Gateway {
     /// Before the server of this network, with these settings.
-    pub fn start(network: &Network, settings: &[(&'static str, &'static str)]) -> Self {
+    pub fn start(network: &Network, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "KILL", env!("CARGO_BIN_EXE_pollgate"), "serve", "--log-format", "json"])
-            .args(["--upstream", &format!("{SERVER}:80"), "--public", "0.0.0.0:80"])
+            .args(["--public", "0.0.0.0:80"])
             .args(["--callback", &format!("{EDGE_INSIDE}:{CALLBACK}"), "--admin", "127.0.0.1:0"])
             .env_clear()
             .env("POLLGATE_CONFIG", "")
+            .env("POLLGATE_UPSTREAM_ADDRESS", format!("{SERVER}:80"))
             .env("POLLGATE_STORE_KIND", "memory")
             .env("POLLGATE_CALLBACK_ALLOW", SERVER)
             .envs(settings.iter().copied())

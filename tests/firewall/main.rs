@@ -9,36 +9,9 @@ mod gateway;
 mod network;
 mod people;
 
-use std::process::Command;
-
 use gateway::Gateway;
-use network::{CLIENT, EDGE, EDGE_INSIDE, Network, Rules, SERVER};
-use people::{Kari, PATIENCE, Server, is_open, poll};
-
-/// Said to the test's own process when it runs once more, as the root of a user namespace.
-const AGAIN: &str = "POLLGATE_TEST_IN_USER_NAMESPACE";
-
-/// Runs a test in a network with these rules, or says why it cannot.
-fn within(name: &str, rules: &Rules, test: impl FnOnce(Network)) {
-    match Network::new(rules) {
-        Ok(network) => test(network),
-        Err(_) if std::env::var_os(AGAIN).is_none() => again_as_root_of_a_user_namespace(name),
-        Err(reason) => println!("skipped: three networks cannot be made here: {reason}"),
-    }
-}
-
-/// A process with threads cannot change its own user namespace; another one can begin in a new one.
-fn again_as_root_of_a_user_namespace(name: &str) {
-    let this = std::env::current_exe().unwrap();
-    let mut unshare = Command::new("unshare");
-    unshare.args(["--user", "--map-root-user"]);
-    if !unshare.args(["true"]).status().is_ok_and(|status| status.success()) {
-        return println!("skipped: neither root nor allowed to make a user namespace");
-    }
-    let mut test = Command::new("unshare");
-    test.args(["--user", "--map-root-user"]).arg(this).args(["--exact", name, "--nocapture"]);
-    assert!(test.env(AGAIN, "1").status().unwrap().success(), "it failed in its user namespace");
-}
+use network::{CLIENT, EDGE, EDGE_INSIDE, PATIENCE, Rules, SERVER, within};
+use people::{Kari, Server, poll};
 
 #[test]
 fn without_the_gateway_the_firewall_stops_the_callback() {
@@ -70,7 +43,7 @@ fn polling_needs_port_80_and_nothing_else() {
         let gateway = Gateway::start(&network, &[("POLLGATE_DELIVERY_MODE", "polling")]);
         let kari = Kari::listens(&network.client, [1444]);
         for closed in [format!("{EDGE_INSIDE}:8081"), format!("{SERVER}:80")] {
-            assert!(!network.client.run(is_open(closed.clone())), "{closed}");
+            assert!(!network.client.is_open(&closed), "{closed}");
         }
 
         let mailbox = Kari::signs_in(&network.client, EDGE, 1444).expect("a place to poll");
@@ -101,8 +74,8 @@ fn a_fixed_port_needs_that_port_and_port_80_to_subscribe() {
         Kari::signs_in(&network.client, EDGE, 1444).expect("a mailbox");
         // From here on not even polls get through.
         network.firewall(&Rules { hole: Some(1050), ..Rules::default() }).unwrap();
-        assert!(!network.client.run(is_open(format!("{EDGE}:80"))));
-        assert!(!network.edge.run(is_open(format!("{CLIENT}:1444"))));
+        assert!(!network.client.is_open(&format!("{EDGE}:80")));
+        assert!(!network.edge.is_open(&format!("{CLIENT}:1444")));
 
         assert_eq!(server.tell_kari(&network.server, "Lunch at twelve?").outcome, Ok(200));
         assert_eq!(kari.was_called(1), [(format!("{CLIENT}:1050"), "Lunch at twelve?".into())]);

@@ -7,8 +7,10 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
+use pollgate::http1::client::connect;
 use tokio::runtime::{Builder, Runtime};
 
 pub const CLIENT: &str = "10.77.1.2";
@@ -16,6 +18,34 @@ pub const CLIENT: &str = "10.77.1.2";
 pub const EDGE: &str = "10.77.1.1";
 pub const EDGE_INSIDE: &str = "10.77.2.1";
 pub const SERVER: &str = "10.77.2.2";
+
+/// Longer than anything takes that must come.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Said to the test's own process when it runs once more, as the root of a user namespace.
+const AGAIN: &str = "POLLGATE_TEST_IN_USER_NAMESPACE";
+
+/// Runs a test in a network with these rules, or says why it cannot.
+pub fn within(name: &str, rules: &Rules, test: impl FnOnce(Network)) {
+    match Network::new(rules) {
+        Ok(network) => test(network),
+        Err(_) if std::env::var_os(AGAIN).is_none() => again_as_root_of_a_user_namespace(name),
+        Err(reason) => println!("skipped: three networks cannot be made here: {reason}"),
+    }
+}
+
+/// A process with threads cannot change its own user namespace; another one can begin in a new one.
+fn again_as_root_of_a_user_namespace(name: &str) {
+    let this = std::env::current_exe().unwrap();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--user", "--map-root-user"]);
+    if !unshare.args(["true"]).status().is_ok_and(|status| status.success()) {
+        return println!("skipped: neither root nor allowed to make a user namespace");
+    }
+    let mut test = Command::new("unshare");
+    test.args(["--user", "--map-root-user"]).arg(this).args(["--exact", name, "--nocapture"]);
+    assert!(test.env(AGAIN, "1").status().unwrap().success(), "it failed in its user namespace");
+}
 
 /// A machine: what runs on its threads has its network.
 pub struct Host(Runtime);
@@ -49,6 +79,12 @@ impl Host {
             let _ = done.send(what.await);
         });
         result
+    }
+
+    /// Whether a connection can be made from here; what does not answer soon does not answer.
+    pub fn is_open(&self, address: &str) -> bool {
+        let address = address.to_owned();
+        self.run(async move { connect(&address, Duration::from_millis(300)).await.is_ok() })
     }
 
     /// Runs a program on this machine: what it prints, or why it failed.

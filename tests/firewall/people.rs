@@ -12,10 +12,7 @@ use pollgate::http1::{
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::network::{CLIENT, Host, SERVER};
-
-/// Longer than anything takes that must come.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::network::{CLIENT, Host, PATIENCE, SERVER};
 
 /// How long the legacy server tries to call back: it tries in vain once a test.
 const SERVER_TRIES: Duration = Duration::from_secs(1);
@@ -134,11 +131,6 @@ pub async fn poll(to: &str, path: String, wait: u32) -> Vec<String> {
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let messages = answer["messages"].as_array().unwrap();
     messages.iter().map(|message| message["body"].as_str().unwrap().to_owned()).collect()
-}
-
-/// Whether a connection can be made; what does not answer soon does not answer.
-pub async fn is_open(address: String) -> bool {
-    connect(&address, Duration::from_millis(300)).await.is_ok()
 }
 
 fn request(method: &str, path: &str, length: usize) -> Call {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pollgate::config::Config;
 use pollgate::mailbox::DeliveryMode;
 
-use crate::support::{Gate, Login, Message, Upstream, answer, bodies, parts, rvp, text};
+use crate::support::{Gate, Login, Message, Step, Upstream, answer, bodies, parts, rvp, text};
 
 const NODE: &str = "/upnp/event/rendercontrol1";
 
@@ -197,4 +197,51 @@ async fn each_request_shows_its_dialect_unless_one_is_set() {
     gate.follow(|config| config.upstreams[0].dialect = pollgate::dialect::Choice::Gena);
     let refused = gate.ask(rvp::login("kari", "http://10.1.2.3:1")).await;
     assert_eq!(refused.status(), 400, "that is no subscription to a device");
+}
+
+/// A description of the device at this address, as answered by it: with these fields, and this body.
+fn describe(upstream: &Upstream, fields: &str, body: &str) {
+    let (head, body) = (format!("HTTP/1.1 200 OK\nContent-Type: text/xml\n{fields}"), body.to_owned());
+    upstream.script(move |request| match request.method().as_str() {
+        "HEAD" => vec![Step::Send(text(&format!("{head}\nContent-Length: {}", body.len()), ""))],
+        _ => answer(&head, &body),
+    });
+}
+
+fn get(version: &str) -> Vec<u8> {
+    text(&format!("GET /description.xml HTTP/{version}\nHost: 192.0.2.9:8080"), "")
+}
+
+#[tokio::test]
+async fn a_description_keeps_its_client_on_the_gateway() {
+    let gate = Gate::with(|config| config.upstreams[0].rewrite_descriptions = true).await;
+    let device = gate.upstream.address;
+    let described = |origin: &str| {
+        format!("<root><URLBase>{origin}</URLBase><u>{origin}/event</u><u>http://10.9.9.9:1/</u></root>")
+    };
+    let (own, rewritten) = (described(&format!("http://{device}")), described("http://192.0.2.9:8080"));
+    describe(&gate.upstream, "Accept-Ranges: bytes", &own);
+    let mut client = gate.client().await;
+    for _ in 0..2 {
+        // The connection carries on behind an answer whose length has changed.
+        client.send(get("1.1")).await;
+        let got = client.answer().await;
+        assert_eq!((got.status(), got.body_text()), (200, rewritten.clone()));
+        assert_eq!(got.field("content-length"), None);
+        assert_eq!(got.field("accept-ranges"), None);
+    }
+    let old = gate.ask(get("1.0")).await;
+    assert_eq!((old.field("transfer-encoding"), old.body_text()), (None, rewritten.clone()));
+    client.send(text("HEAD /description.xml HTTP/1.1\nHost: 192.0.2.9:8080", "")).await;
+    assert_eq!(client.head_only().await.field("content-length"), None, "it would be another");
+
+    describe(&gate.upstream, "Content-Encoding: x-own", &own);
+    let packed = gate.ask(get("1.1")).await;
+    assert_eq!(
+        (packed.body_text(), packed.field("content-length")),
+        (own.clone(), Some(own.len().to_string()))
+    );
+    gate.follow(|config| config.upstreams[0].rewrite_descriptions = false);
+    describe(&gate.upstream, "Content-Language: en", &own);
+    assert_eq!(gate.ask(get("1.1")).await.body_text(), own);
 }

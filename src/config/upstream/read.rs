@@ -4,7 +4,7 @@ use super::super::duration::{health_interval, timeout};
 use super::super::policy::Pattern;
 use super::super::reader::Section;
 use super::super::resolve::optional_path;
-use super::super::value::{Reading, Value, choice, count};
+use super::super::value::{Reading, Value, choice, count, switch};
 use super::super::{Forwarded, HealthCheck, HostMode, Server, Upstream, address};
 use super::host_of;
 use crate::dialect;
@@ -37,6 +37,7 @@ pub(in super::super) fn read(section: &mut Section<'_, '_>) -> Upstream {
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
         forwarded: section
             .read("forwarded", preset.forwarded, |value| choice(value, &Forwarded::ALL, Forwarded::as_str)),
+        rewrite_descriptions: section.read("rewrite_descriptions", preset.rewrite_descriptions, switch),
         health_check: section.section("health_check", "{ interval = \"5s\" }", health_check),
     }
 }
