@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::address::split_host_and_port;
 use super::reader::Reader;
 use super::{ClientPolicy, Config, Shutdown};
+use crate::dialect;
 use crate::mailbox::DeliveryMode;
 
 /// Reports every contradiction to the reader.
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     authorities_nobody_asks(config, reader);
     listeners_overlap(&listeners, reader);
     upstream_is_us(config, &listeners, reader);
+    webhook_and_its_rules(config, reader);
     body_outgrows_store(config, reader);
     drain_outlasts_deadline(config, reader);
     credentials_without_users(config, reader);
@@ -67,6 +69,28 @@ fn certificate_and_addresses(config: &Config, reader: &mut Reader<'_>) {
         let sentence = "there is a certificate or a key, but listen.tls.public has no address to show it at, \
                         such as \"0.0.0.0:443\"";
         reader.contradiction(&keys, sentence.to_owned());
+    }
+}
+
+/// Without rules nothing is a webhook, and whoever names rules believes that they count.
+fn webhook_and_its_rules(config: &Config, reader: &mut Reader<'_>) {
+    let keys = ["upstream.dialect", "upstream.webhook"];
+    let is_webhook = config.upstream.dialect == dialect::Choice::Webhook;
+    match &config.upstream.webhook {
+        None if is_webhook => {
+            let sentence = "the dialect webhook needs a file of rules: set upstream.webhook, such as to \
+                            \"/usr/share/pollgate/dialects/websub.toml\"";
+            reader.contradiction(&keys, sentence.to_owned());
+        }
+        Some(file) if !is_webhook => {
+            let sentence = format!(
+                "the rules in {} count only with the dialect webhook, but upstream.dialect is {}",
+                file.display(),
+                config.upstream.dialect.as_str()
+            );
+            reader.contradiction(&keys, sentence);
+        }
+        _ => {}
     }
 }
 

@@ -38,6 +38,7 @@ mod tests;
 mod token;
 mod trio;
 mod value;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -57,6 +58,7 @@ pub use settings::{
 };
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};
+pub use webhook::load as webhook_rules;
 
 /// The running configuration, as everyone holds it who must see its changes.
 pub type LiveConfig = Arc<ArcSwap<Config>>;

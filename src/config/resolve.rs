@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
 use crate::dialect;
+use crate::dialect::webhook::Rules;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
 use super::duration::{
@@ -21,7 +22,7 @@ use super::settings::{
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
-use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio};
+use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio, webhook};
 
 /// For whom a configuration is read.
 #[derive(Clone, Copy)]
@@ -43,6 +44,8 @@ pub(super) struct Files {
     pub(super) pair: fn(&Path, &Path) -> Result<(), String>,
     /// Says what is wrong with a file of certificate authorities.
     pub(super) authorities: fn(&Path) -> Result<(), String>,
+    /// Reads the rules of a webhook.
+    pub(super) rules: fn(&Path) -> Result<Rules, LoadError>,
 }
 
 /// The configuration that the layers make, or everything that is wrong with them.
@@ -59,6 +62,7 @@ pub(super) fn resolve(
     if let For::Gateway(files) = whom {
         checks::admin_is_exposed(&config, &mut reader);
         read_secrets(&mut config.admin, files.token, &mut reader);
+        webhook::read_rules(&mut config.upstream, files.rules, &mut reader);
         files::check(&config, files, &mut reader);
     }
     reader.finish()?;
@@ -134,6 +138,8 @@ fn upstream(section: &mut Section<'_, '_>) -> Upstream {
         ca_file: section.read("ca_file", preset.ca_file, optional_path),
         server_names: section.list("server_names", preset.server_names, address::server_name),
         dialect: section.read("dialect", preset.dialect, dialect),
+        webhook: section.read("webhook", preset.webhook, optional_path),
+        rules: None,
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
         idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -100,6 +101,10 @@ pub struct Upstream {
     pub server_names: Vec<String>,
     /// How it writes subscriptions and callbacks.
     pub dialect: dialect::Choice,
+    /// The file that says how its webhooks are registered.
+    pub webhook: Option<PathBuf>,
+    /// What that file says.
+    pub rules: Option<Arc<dialect::webhook::Rules>>,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long the server may be silent while its answer is awaited.
@@ -117,6 +122,8 @@ impl Default for Upstream {
             ca_file: None,
             server_names: Vec::new(),
             dialect: dialect::Choice::Auto,
+            webhook: None,
+            rules: None,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
             idle_timeout: Duration::from_secs(30),

@@ -30,6 +30,7 @@ fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<C
             look: |_| Ok(()),
             pair: |_, _| Ok(()),
             authorities: |_| Ok(()),
+            rules: |_| Ok(Default::default()),
         }),
     )
 }
@@ -82,6 +83,8 @@ fn nothing_set_is_the_documented_defaults() {
             ca_file: None,
             server_names: [],
             dialect: Auto,
+            webhook: None,
+            rules: None,
             connect_timeout: 5s,
             read_timeout: 60s,
             idle_timeout: 30s,
@@ -363,6 +366,8 @@ fn every_key_can_be_set() {
                 "im",
             ],
             dialect: Rvp,
+            webhook: None,
+            rules: None,
             connect_timeout: 1s,
             read_timeout: 120s,
             idle_timeout: 1.5s,
@@ -1063,4 +1068,16 @@ fn who_only_asks_needs_no_token_to_know_where() {
     assert_eq!(config.listen.admin.to_string(), "10.0.0.5:9180");
     assert!(config.admin.token_file.is_some() && config.admin.token.is_none());
     assert_eq!(asking("[listen]\nadmin = '10.0.0.5:9180'\n").admin.token_file, None);
+}
+
+#[test]
+fn a_webhook_has_rules_and_rules_are_for_a_webhook() {
+    let set = config("[upstream]\ndialect = 'webhook'\nwebhook = 'rules.toml'\n").upstream;
+    assert_eq!((set.dialect, set.rules.is_some()), (crate::dialect::Choice::Webhook, true));
+    insta::assert_snapshot!(problems("[upstream]\ndialect = 'webhook'\n", &[]), @r#"
+    p.toml:2: upstream.dialect: the dialect webhook needs a file of rules: set upstream.webhook, such as to "/usr/share/pollgate/dialects/websub.toml"
+    "#);
+    insta::assert_snapshot!(problems("[upstream]\nwebhook = 'rules.toml'\n", &[]), @r#"
+    p.toml:2: upstream.webhook: the rules in rules.toml count only with the dialect webhook, but upstream.dialect is auto
+    "#);
 }

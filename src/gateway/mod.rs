@@ -10,6 +10,7 @@
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`newcomers`]: clients that have no answer to their subscription yet.
+//! - [`answers`]: what the body of an answer says of a subscription.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`hop`]: what of an answer is for the gateway alone.
@@ -22,6 +23,7 @@
 //! Polls, callbacks and deliveries know nothing of pingora, and of each other only through the store.
 
 pub mod access;
+mod answers;
 pub mod callback;
 pub mod deliver;
 pub mod descriptors;
@@ -47,8 +49,9 @@ use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EdgeLimits, LiveConfig};
-use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
-use crate::mailbox::{Lost, MailboxId, Timestamp};
+use crate::dialect::Dialect;
+use crate::http1::{Allowance, Budget, HeadLimits, Headers, RequestHead, ServeLimits, Times};
+use crate::mailbox::{Lost, MailboxId, Subscription, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
@@ -162,6 +165,22 @@ impl Gateway {
         self.config.store(Arc::new(next));
         self.see_policies();
         Ok(())
+    }
+
+    /// The dialect of a client's request.
+    pub fn dialect_of_request(&self, head: &RequestHead) -> Dialect {
+        let upstream = &self.config().upstream;
+        Dialect::of_request(upstream.dialect, upstream.rules.as_ref(), head)
+    }
+
+    /// The dialect in which a mailbox's subscription was written.
+    pub fn dialect_of_subscription(&self, subscription: &Subscription) -> Dialect {
+        Dialect::of_subscription(subscription, self.config().upstream.rules.as_ref())
+    }
+
+    /// The dialect of a callback whose mailbox is not known.
+    pub fn dialect_of_callback(&self, fields: &impl Headers) -> Dialect {
+        Dialect::of_callback(fields, self.config().upstream.rules.as_ref())
     }
 
     /// Counts and logs what a mailbox lost.

@@ -20,6 +20,7 @@ use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
+use super::answers::PassingAnswer;
 use super::hop;
 use super::newcomers::Newcomer;
 use super::subscribe::{self, Intent};
@@ -49,6 +50,8 @@ pub struct Passage {
     socket: Option<RawFd>,
     /// Whom the answer makes a subscriber; this goes when it was written.
     newcomer: Option<Newcomer>,
+    /// The answer, if its body says something of a subscription.
+    answer: Option<PassingAnswer>,
     failure: Option<UpstreamError>,
     /// Since when it is on its way.
     under_way: Option<(Instant, InFlight)>,
@@ -185,6 +188,8 @@ impl ProxyHttp for Proxy {
         }
         let intent = std::mem::take(&mut passage.intent);
         let answered = subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await;
+        passage.answer =
+            answered.granted.map(|granted| PassingAnswer::new(&self.0, granted, answer.headers.clone()));
         for (name, value) in answered.fields {
             answer.insert_header(name, value)?;
         }
@@ -201,10 +206,17 @@ impl ProxyHttp for Proxy {
     fn response_body_filter(
         &self,
         _session: &mut Session,
-        _body: &mut Option<Bytes>,
+        body: &mut Option<Bytes>,
         is_end: bool,
         passage: &mut Passage,
     ) -> pingora::Result<Option<Duration>> {
+        passage.answer = passage
+            .answer
+            .take()
+            .and_then(|mut answer| answer.push(body.as_deref().unwrap_or_default()).then_some(answer));
+        if is_end && let Some(answer) = passage.answer.take() {
+            answer.end(&self.0);
+        }
         if is_end && passage.challenged.load(Relaxed) {
             passage.leave_shared();
         }

@@ -32,8 +32,8 @@ use super::tether::{Tether, needs_own_connection};
 use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds};
 use crate::clock;
 use crate::http1::{
-    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
-    Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply,
+    RequestHead, Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 use crate::tls::Stream;
@@ -319,7 +319,7 @@ impl Public {
     /// Hands the request to pingora. Returns the connection if it can carry another request.
     async fn pass(
         &self,
-        connection: Connection<Stream>,
+        mut connection: Connection<Stream>,
         head: RequestHead,
         peer: SocketAddr,
         client: IpAddr,
@@ -328,6 +328,7 @@ impl Public {
         let version = head.version;
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
+        let mut room = self.gateway.room();
         let head = with_one_authority(head, limits.head).and_then(|head| {
             forwarded::announce(head, peer.ip().to_canonical(), &self.gateway.config(), limits.head)
         });
@@ -335,16 +336,21 @@ impl Public {
             Ok(head) if matches!(head.framing, Framing::Length(length) if length > most) => {
                 Err(Response::text(413, BodyError::TooLarge))
             }
-            Ok(head) => {
-                let scheme = if connection.stream().is_tls() { "https" } else { "http" };
-                let prepared = subscribe::prepare(&self.gateway, &head, client, scheme).await;
-                prepared.map(|prepared| (prepared, head))
-            }
+            Ok(head) => match self.content(&mut connection, &head, &mut room).await {
+                Ok(content) => {
+                    let scheme = if connection.stream().is_tls() { "https" } else { "http" };
+                    let content = content.as_deref();
+                    let prepared = subscribe::prepare(&self.gateway, &head, content, client, scheme).await;
+                    let framing = if content.is_some() { Framing::Empty } else { head.framing };
+                    prepared.map(|prepared| (prepared, head.keep_alive(), framing))
+                }
+                Err(answer) => Err(answer),
+            },
             // What was added found no room.
             Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
             Err(error) => Err(Response::text(400, error)),
         };
-        let (prepared, head) = match prepared {
+        let (prepared, keep_alive, framing) = match prepared {
             Ok(prepared) => prepared,
             Err(answer) => {
                 // Its body is not looked at: the connection ends with the answer.
@@ -352,10 +358,9 @@ impl Public {
                 return None;
             }
         };
-        let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
-        let body = Passing { framing: head.framing, most, room: self.gateway.room() };
-        let stream = ClientStream::new(connection, prepared.head, body, peer);
-        drop(head);
+        let keep_alive = keep_alive && !self.gateway.stop.is_cancelled();
+        let body = Passing { framing, most, room };
+        let stream = ClientStream::new(connection, prepared.bytes, body, peer);
         let mut session = ServerSession::new_http1(Box::new(stream));
         session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
@@ -366,6 +371,21 @@ impl Public {
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
+    }
+
+    /// The body of a request that cannot be understood without it.
+    async fn content(
+        &self,
+        connection: &mut Connection<Stream>,
+        head: &RequestHead,
+        room: &mut Allowance,
+    ) -> Result<Option<Bytes>, Response> {
+        if !self.gateway.config().polling.poll_support {
+            return Ok(None);
+        }
+        let Some(most) = self.gateway.dialect_of_request(head).reads_content(head) else { return Ok(None) };
+        let limits = ServeLimits { body: most, ..limits(&self.gateway) };
+        Box::pin(read_body(connection, head, limits, room)).await.map(Some)
     }
 
     /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body

@@ -7,6 +7,7 @@
 
 mod watch;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use self::watch::watch;
@@ -33,6 +34,11 @@ impl Reloader {
     /// Where the configuration is read.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+
+    /// The files that the configuration consists of beside its own.
+    fn parts(&self) -> Option<PathBuf> {
+        self.gateway.config().upstream.webhook.clone()
     }
 
     /// Reads the configuration again, and follows it. `by` says who wanted that.

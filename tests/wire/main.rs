@@ -37,4 +37,5 @@ mod smuggling;
 mod subscribe;
 mod tls;
 mod trace;
+mod webhook;
 mod xml;

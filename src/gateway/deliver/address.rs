@@ -45,7 +45,8 @@ enum Ports {
 impl Address {
     /// Where the client of this subscription is to be called; none if it waits for polls only.
     pub(super) fn of(subscription: &Subscription) -> Option<Self> {
-        let url = Url::parse(subscription.callback.as_deref()?).ok()?;
+        // A listener within TLS is not called; its client waits for polls.
+        let url = Url::parse(subscription.callback.as_deref()?).ok().filter(|url| url.scheme() == "http")?;
         let own = Ports::Own(url.port_or_known_default()?);
         let ports = match subscription.delivery_mode() {
             DeliveryMode::Polling => return None,

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use super::super::{Gateway, subscribe};
-use crate::dialect::Dialect;
-use crate::http1::client::{CallError, call};
+use crate::http1::client::{Call, CallError, call};
 use crate::store::MailboxReport;
 
 /// The largest body of an answer that is read; it means nothing.
@@ -17,7 +16,12 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
     subscribe::end(gateway, mailbox).await;
     // Without an id nothing was granted yet, and there is nothing to end.
     let Some(id) = report.subscription_id.as_deref() else { return };
-    match unsubscribe(gateway, report, id).await {
+    let dialect = gateway.dialect_of_subscription(&report.subscription);
+    let Some(request) = dialect.unsubscribe(&report.subscription, id) else {
+        tracing::info!(%mailbox, "the upstream keeps the subscription until it is told that it is over");
+        return;
+    };
+    match unsubscribe(gateway, request).await {
         Ok(200..300) => tracing::info!(%mailbox, "unsubscribed"),
         Ok(status) => {
             tracing::warn!(%mailbox, status, "the upstream keeps a subscription until its lease ends")
@@ -28,10 +32,9 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
     }
 }
 
-async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Result<u16, CallError> {
+async fn unsubscribe(gateway: &Gateway, request: Call) -> Result<u16, CallError> {
     let upstream = gateway.config().upstream.clone();
     let mut connection = gateway.connect_upstream(&upstream).await?;
-    let request = Dialect::of_subscription(&report.subscription).unsubscribe(&report.subscription, id);
     let within: Duration = upstream.read_timeout;
     let answer = call(&mut connection, request, b"", LARGEST_BODY, within).await?;
     Ok(answer.head.status)
