@@ -10,8 +10,9 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::Form;
-use super::hold::{News, Poll};
+use super::hold::{Named, News, Poll};
 use crate::clock::rfc3339;
+use crate::dialect::webdav::status::{Standing, multistatus};
 use crate::http1::{Response, field_lines};
 use crate::mailbox::{Subscription, TakenMessage};
 
@@ -24,7 +25,10 @@ pub struct Handed {
 }
 
 /// The answer with messages.
-pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
+pub fn write(poll: &Poll, news: &News) -> Response {
+    if poll.form == Form::Status {
+        return status(poll, Some(news));
+    }
     let response = if news.messages.is_empty() { common(204, poll) } else { common(200, poll) };
     let response = match news.messages.last() {
         Some(last) => response.with("Last-Event-ID", last.message.id),
@@ -33,14 +37,14 @@ pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
     let response = response.with("Poll-Pending", news.pending);
     let response = if news.dropped > 0 { response.with("Poll-Dropped", news.dropped) } else { response };
     let Some(first) = news.messages.first() else { return response };
-    match form {
+    match poll.form {
         Form::Multipart => {
             let boundary = boundary(rand::random());
             let media_type = format_args!("multipart/mixed; boundary={boundary}");
             response.with_body(media_type, multipart(&news.messages, &boundary))
         }
         Form::Http => response.with_body("application/http; msgtype=request", http(first)),
-        Form::Json | Form::Events => {
+        Form::Json | Form::Events | Form::Status => {
             let messages = news.messages.iter().map(JsonMessage::new).collect();
             let body = JsonBody { messages, dropped: news.dropped, pending: news.pending };
             response.with_body("application/json", json(&body))
@@ -50,7 +54,27 @@ pub fn write(form: Form, poll: &Poll, news: &News) -> Response {
 
 /// The answer when there is nothing to say.
 pub fn nothing(poll: &Poll) -> Response {
+    if poll.form == Form::Status {
+        return status(poll, None);
+    }
     with_last_event_id(common(204, poll), poll).with("Poll-Pending", 0)
+}
+
+/// Which subscriptions had events (Exchange SDK, *POLL*). What is reported counts as handed out.
+fn status(poll: &Poll, news: Option<&News>) -> Response {
+    let standing = |named: &Named| match named.mailbox {
+        None => Standing::Unknown,
+        Some(mailbox) if news.is_some_and(|news| news.is_from(mailbox)) => Standing::Events,
+        Some(_) => Standing::Nothing,
+    };
+    let ids: Vec<(String, Standing)> =
+        poll.named.iter().map(|named| (named.id.clone(), standing(named))).collect();
+    let response = common(207, poll).with("Poll-Pending", news.map_or(0, |news| news.pending));
+    let response = match news.map_or(0, |news| news.dropped) {
+        0 => response,
+        dropped => response.with("Poll-Dropped", dropped),
+    };
+    response.with_body("text/xml", multistatus(&poll.node_url(), &ids))
 }
 
 /// The head of a stream.

@@ -14,6 +14,7 @@ use super::events::Events;
 use super::forms::{self, Handed};
 use super::{Form, PollRequest, Subscriptions, Target};
 use crate::clock;
+use crate::dialect::Dialect;
 use crate::gateway::access::Visitor;
 use crate::gateway::doors::{Bounds, Guest, Seat};
 use crate::gateway::{Gateway, whole_seconds};
@@ -82,7 +83,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Option<Answer> {
     let (result, answer) = match begin(gateway, request, visitor, client.guest).await {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
-        Ok(poll) if request.form == Form::Events => {
+        Ok(poll) if poll.form == Form::Events => {
             // The stream ends the poll, and counts it.
             let head = forms::stream_head(&poll);
             return Some(Answer::Stream(head, Box::new(Events::new(poll))));
@@ -97,10 +98,9 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                 poll.leave().await;
             }
             match found {
-                Found::News(news) => (
-                    PollResult::News,
-                    Some(Answer::Whole(forms::write(request.form, &poll, &news), Some(news.receipt))),
-                ),
+                Found::News(news) => {
+                    (PollResult::News, Some(Answer::Whole(forms::write(&poll, &news), Some(news.receipt))))
+                }
                 Found::End(result @ PollResult::Gone) => (result, None),
                 Found::End(result @ PollResult::Unknown) => {
                     (result, Some(Answer::Whole(unknown(&request.target), None)))
@@ -126,12 +126,22 @@ pub struct Poll {
     /// How long it may be held.
     pub(super) hold: Duration,
     pub(super) last_event_id: Option<EventId>,
+    /// The subscriptions that it names, for an answer that is about them.
+    pub(super) named: Vec<Named>,
     /// Whether it acknowledged anything: then it did not come in vain.
     has_acknowledged: bool,
     /// When the hold is over; it begins with the first wait.
     deadline: Option<Instant>,
     /// Its place among the polls of its address.
     _seat: Option<Seat>,
+}
+
+/// A subscription that a poll names.
+pub struct Named {
+    /// The upstream's id.
+    pub id: String,
+    /// Its mailbox; none if there is no such subscription.
+    pub mailbox: Option<MailboxId>,
 }
 
 /// What a wait ends with.
@@ -154,6 +164,13 @@ pub struct News {
     pub receipt: Receipt,
 }
 
+impl News {
+    /// Whether there is something in it from this mailbox.
+    pub fn is_from(&self, mailbox: MailboxId) -> bool {
+        self.receipt.handouts.iter().any(|(from, _)| *from == mailbox)
+    }
+}
+
 /// Resolves the target, and takes the turn at its mailboxes.
 async fn begin(
     gateway: &Arc<Gateway>,
@@ -161,12 +178,16 @@ async fn begin(
     visitor: &Visitor,
     guest: &Guest,
 ) -> Result<Poll, (PollResult, Response)> {
-    let config = gateway.config();
+    let config = gateway.config().clone();
     if !config.polling.poll_support {
         return Err((PollResult::Refused, Response::text(501, "polling is not supported here")));
     }
+    let found = resolve(gateway, &request.target, visitor).await;
+    let form = form(request.form, &found);
     let hold = match request.wait {
         Some(Duration::ZERO) => Duration::ZERO,
+        // Clients of WebDAV poll when they were notified, and expect to be answered.
+        None if form == Form::Status => Duration::ZERO,
         wait => config.polling.poll_life_time.apply(wait),
     };
     let too_many = |what| (PollResult::TooMany, Response::text(429, what).with("Retry-After", RETRY_AFTER));
@@ -182,7 +203,6 @@ async fn begin(
     }
     let floor = config.polling.min_poll_interval;
     drop(config);
-    let found = resolve(gateway, &request.target, visitor).await;
     let now = clock::now();
     let too_early = found.iter().map(|found| found.pace.wait(floor, now)).max().unwrap_or_default();
     if !too_early.is_zero() {
@@ -209,17 +229,50 @@ async fn begin(
     if turns.is_empty() {
         return Err((PollResult::Unknown, unknown(&request.target)));
     }
+    let named = match form {
+        Form::Status => named(gateway, &request.target, &turns).await,
+        _ => Vec::new(),
+    };
     Ok(Poll {
         gateway: gateway.clone(),
         turns,
         bell,
-        form: request.form,
+        form,
         hold,
         last_event_id: request.last_event_id,
+        named,
         has_acknowledged,
         deadline: None,
         _seat: seat,
     })
+}
+
+/// The form that a client wants, or the first that its dialect knows.
+fn form(wanted: Option<Form>, found: &[store::Found]) -> Form {
+    match wanted {
+        Some(Form::Status) | None if !found.is_empty() && found.iter().all(is_of_webdav) => Form::Status,
+        Some(Form::Status) | None => Form::Multipart,
+        Some(form) => form,
+    }
+}
+
+fn is_of_webdav(found: &store::Found) -> bool {
+    Dialect::of_subscription(&found.subscription, None) == Dialect::Webdav
+}
+
+/// The subscriptions of these mailboxes by the upstream's ids, and those that the poll names in vain.
+async fn named(gateway: &Gateway, target: &Target, turns: &[(store::Found, Turn)]) -> Vec<Named> {
+    let mut named = Vec::new();
+    for (found, _) in turns {
+        let id = gateway.store.report(found.id).await.ok().and_then(|report| report.subscription_id);
+        named.extend(id.map(|id| Named { id: id.into(), mailbox: Some(found.id) }));
+    }
+    if let Target::Subscriptions(wanted) = target {
+        let in_vain: Vec<&String> =
+            wanted.ids.iter().filter(|id| named.iter().all(|known| known.id != **id)).collect();
+        named.extend(in_vain.into_iter().map(|id| Named { id: id.clone(), mailbox: None }));
+    }
+    named
 }
 
 /// After how many seconds a poll that was too many may come again.
@@ -250,7 +303,17 @@ async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<s
         Target::Subscriptions(wanted) => {
             let Subscriptions { node, ids, .. } = &**wanted;
             for id in ids {
-                add(gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await);
+                let at_node = gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await;
+                match at_node.is_empty() && node == "/" {
+                    // Slide's client polls all that it has at the root of its server.
+                    true => {
+                        let mut anywhere =
+                            gateway.store.find(Lookup::SubscriptionId { id, node: None }).await;
+                        anywhere.retain(is_of_webdav);
+                        add(anywhere);
+                    }
+                    false => add(at_node),
+                }
             }
         }
     }
@@ -339,6 +402,12 @@ impl Poll {
         }
     }
 
+    /// Under which URL the first of its mailboxes' nodes is known.
+    pub(super) fn node_url(&self) -> String {
+        let first = self.turns.first().map(|(found, _)| &found.subscription);
+        first.map_or_else(String::new, |of| format!("http://{}{}", of.host, of.node))
+    }
+
     /// Gives the turns back.
     pub(super) async fn leave(&self) {
         for (mailbox, turn) in &self.turns {
@@ -357,6 +426,10 @@ impl Poll {
         let mut news = News { messages: Vec::new(), pending: 0, dropped: 0, receipt: self.receipt() };
         let mut alive = false;
         for (mailbox, turn) in &self.turns {
+            if self.form == Form::Status {
+                // No message is in the answer: each mailbox is looked at.
+                room = config.polling.batch;
+            }
             let full = room.messages == 0 || room.bytes == 0;
             if full {
                 // The next poll takes the rest; its first look is at the same mailboxes.

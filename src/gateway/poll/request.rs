@@ -27,8 +27,8 @@ pub struct PollRequest {
     pub wait: Option<Duration>,
     /// What it acknowledges (`Last-Event-ID`), if it says so.
     pub last_event_id: Option<EventId>,
-    /// In which form it wants the messages.
-    pub form: Form,
+    /// In which form it wants the messages, if it names one.
+    pub form: Option<Form>,
 }
 
 /// What is polled.
@@ -63,28 +63,34 @@ pub enum Form {
     Json,
     /// `text/event-stream`.
     Events,
+    /// `text/xml`: which subscriptions had events, and no messages. Only for WebDAV, which knows no other.
+    Status,
 }
 
 impl Form {
-    const ALL: [(&'static str, &'static str, Form); 4] = [
+    const ALL: [(&'static str, &'static str, Form); 5] = [
         ("multipart", "mixed", Form::Multipart),
         ("application", "http", Form::Http),
         ("application", "json", Form::Json),
         ("text", "event-stream", Form::Events),
+        ("text", "xml", Form::Status),
     ];
 
-    /// The form that `Accept` prefers (RFC 9110 §12.5.1); the first of equals, and the first of all if it
-    /// names none of ours, since a client that polls can always do without its wish.
-    fn negotiate(fields: &impl Headers) -> Self {
-        let mut best = (0.0, Form::Multipart);
+    /// The form that `Accept` prefers (RFC 9110 §12.5.1), and the first of equals. None if it leaves that open, or
+    /// names none of ours: a client that polls can always do without its wish.
+    fn negotiate(fields: &impl Headers) -> Option<Self> {
+        let mut best = (0.0, None);
         for range in fields.list("accept") {
             let (media_type, quality) = split_quality(range);
+            if media_type == "*/*" && quality > best.0 {
+                best = (quality, None);
+            }
             for (main, sub, form) in Self::ALL {
                 let fits = media_type.split_once('/').is_some_and(|(m, s)| {
-                    (m == "*" || m.eq_ignore_ascii_case(main)) && (s == "*" || s.eq_ignore_ascii_case(sub))
+                    m.eq_ignore_ascii_case(main) && (s == "*" || s.eq_ignore_ascii_case(sub))
                 });
                 if fits && quality > best.0 {
-                    best = (quality, form);
+                    best = (quality, Some(form));
                 }
             }
         }
@@ -186,7 +192,7 @@ mod tests {
                 target: Target::Key(KEY.parse().unwrap()),
                 wait: Some(Duration::from_secs(300)),
                 last_event_id: Some(EventId(41)),
-                form: Form::Json,
+                form: Some(Form::Json),
             })
         );
     }
@@ -221,17 +227,19 @@ mod tests {
     #[test]
     fn forms_are_negotiated() {
         for (accept, form) in [
-            ("", Form::Multipart),
-            ("*/*", Form::Multipart),
-            ("text/html, */*;q=0.1", Form::Multipart),
-            ("application/http", Form::Http),
-            ("application/*", Form::Http),
-            ("APPLICATION/JSON", Form::Json),
-            ("application/json;q=0.5, text/event-stream", Form::Events),
-            ("application/json;q=0.5, multipart/mixed;q=0.4", Form::Json),
-            ("text/html", Form::Multipart),
-            ("application/json;q=0", Form::Multipart),
-            ("nonsense", Form::Multipart),
+            ("", None),
+            ("*/*", None),
+            ("text/html, */*;q=0.1", None),
+            ("application/http", Some(Form::Http)),
+            ("application/*", Some(Form::Http)),
+            ("APPLICATION/JSON", Some(Form::Json)),
+            ("application/json;q=0.5, text/event-stream", Some(Form::Events)),
+            ("application/json;q=0.5, multipart/mixed;q=0.4", Some(Form::Json)),
+            ("text/html", None),
+            ("application/json;q=0", None),
+            ("nonsense", None),
+            ("text/xml, */*;q=0.5", Some(Form::Status)),
+            ("multipart/*", Some(Form::Multipart)),
         ] {
             let request = format!("POLL {PATH}{KEY} HTTP/1.1\nHost: h\nAccept: {accept}");
             assert_eq!(poll(&request).unwrap().form, form, "{accept}");

@@ -1,0 +1,136 @@
+//! Notifications of WebDAV servers, for clients that ask with POLL which of their subscriptions had events.
+
+use crate::support::{Gate, Login, Message, answer, bodies, text};
+
+const INBOX: &str = "/exchange/kari/Inbox/";
+
+/// A server that grants every subscription, with ids from 21 on.
+async fn server() -> Gate {
+    let gate = Gate::start().await;
+    let next = std::sync::atomic::AtomicUsize::new(21);
+    gate.upstream.script(move |request| match request.method().as_str() {
+        "SUBSCRIBE" => {
+            let id = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            answer(&format!("HTTP/1.1 200 OK\nSubscription-id: {id}\nSubscription-lifetime: 3600"), "")
+        }
+        _ => answer("HTTP/1.1 200 OK", ""),
+    });
+    gate
+}
+
+fn subscribe(node: &str, fields: &str) -> Vec<u8> {
+    let head = format!(
+        "SUBSCRIBE {node} HTTP/1.1\nHost: mail.example\nNotification-Type: update/newmember\nDepth: 1\n{fields}\
+         Subscription-lifetime: 3600\nContent-Length: 0"
+    );
+    text(&head, "")
+}
+
+async fn login(gate: &Gate, node: &str, fields: &str) -> Login {
+    let granted = gate.ask(subscribe(node, fields)).await;
+    let location = granted.field("content-location").expect("a place to poll");
+    Login {
+        poll: location.strip_prefix("http://mail.example").unwrap().to_owned(),
+        token: gate.token(),
+        id: granted.field("subscription-id").unwrap(),
+    }
+}
+
+async fn notify(gate: &Gate, login: &Login) {
+    let head = format!(
+        "NOTIFY /{} HTTP/1.1\nHost: 127.0.0.1\nSubscription-id: {}\nContent-Length: 0",
+        login.token, login.id
+    );
+    assert_eq!(gate.call_back(text(&head, "")).await.status(), 200);
+}
+
+async fn poll(gate: &Gate, node: &str, ids: &str, fields: &str) -> Message {
+    let head = format!(
+        "POLL {node} HTTP/1.1\nHost: mail.example\n{fields}Subscription-ID: {ids}\nContent-Length: 0"
+    );
+    gate.ask(text(&head, "")).await
+}
+
+/// The body, and that it is one: 207 with the ids that had events, those that had none, and those that are not there.
+fn standings(answer: &Message, node: &str, events: &[&str], nothing: &[&str], unknown: &[&str]) {
+    assert_eq!((answer.status(), answer.field("content-type").as_deref()), (207, Some("text/xml")));
+    let mut expected = String::from(
+        "<?xml version=\"1.0\"?>\r\n<a:multistatus xmlns:b=\"http://schemas.microsoft.com/Exchange/\" xmlns:a=\"DAV:\">",
+    );
+    let lines = ["200 OK", "204 No Content", "412 Precondition Failed"];
+    for (line, ids) in lines.into_iter().zip([events, nothing, unknown]) {
+        if !ids.is_empty() {
+            let list: String = ids.iter().map(|id| format!("<li>{id}</li>")).collect();
+            expected += &format!(
+                "<a:response><a:href>http://mail.example{node}</a:href><a:status>HTTP/1.1 {line}</a:status>\
+                 <b:subscriptionID>{list}</b:subscriptionID></a:response>"
+            );
+        }
+    }
+    assert_eq!(answer.body_text(), expected + "</a:multistatus>");
+}
+
+/// As Evolution has it: an address for datagrams, and a poll of several subscriptions at once.
+#[tokio::test]
+async fn a_client_asks_which_of_its_subscriptions_had_events() {
+    let gate = server().await;
+    let first = login(&gate, INBOX, "Call-back: httpu://10.1.2.3:1234/\n").await;
+    let told = gate.upstream.last().field("call-back").unwrap();
+    assert!(told.starts_with(&format!("http://{}/", gate.callback)), "the server calls the gateway: {told}");
+    login(&gate, INBOX, "Call-Back: http://10.1.2.3:1234/\n").await;
+    standings(&poll(&gate, INBOX, "21,22", "").await, INBOX, &[], &["21", "22"], &[]);
+    notify(&gate, &first).await;
+    notify(&gate, &first).await;
+    let asked = poll(&gate, INBOX, "21, 22, 99", "Accept: text/xml, */*\n").await;
+    standings(&asked, INBOX, &["21"], &["22"], &["99"]);
+    // It knows now, and is not told again.
+    standings(&poll(&gate, INBOX, "22", "").await, INBOX, &[], &["22"], &[]);
+    gate.follow(|config| config.polling.min_poll_interval = std::time::Duration::ZERO);
+    standings(&poll(&gate, INBOX, "21,22", "").await, INBOX, &[], &["21", "22"], &[]);
+    assert_eq!(poll(&gate, INBOX, "99", "").await.status(), 412);
+    assert_eq!(gate.gateway().store.totals().messages, 0);
+}
+
+/// As Slide's client has it: everything at the root of the server.
+#[tokio::test]
+async fn all_subscriptions_are_polled_at_the_root() {
+    let gate = server().await;
+    login(&gate, "/files/a", "Call-back: http://10.1.2.3:1234/\nNotification-delay: 0\n").await;
+    let second = login(&gate, "/files/b", "Call-back: http://10.1.2.3:1234/\n").await;
+    notify(&gate, &second).await;
+    standings(&poll(&gate, "/", "21,22", "").await, "/files/a", &["22"], &["21"], &[]);
+    assert_eq!(poll(&gate, "/files/a", "22", "").await.status(), 412, "only there");
+}
+
+/// A client that gives no address chooses polling, at the place that the answer names.
+#[tokio::test]
+async fn the_place_to_poll_knows_which_subscription_is_meant() {
+    let gate = server().await;
+    let login = login(&gate, INBOX, "").await;
+    standings(&gate.poll(&login, "").await, INBOX, &[], &["21"], &[]);
+    notify(&gate, &login).await;
+    standings(&gate.poll(&login, "").await, INBOX, &["21"], &[], &[]);
+}
+
+#[tokio::test]
+async fn a_poll_is_held_if_that_is_asked_for_and_brings_messages_to_whom_knows_them() {
+    let gate = server().await;
+    let login = login(&gate, INBOX, "").await;
+    let mut client = gate.client().await;
+    client.send(crate::support::poll(&login, "Prefer: wait=60\n")).await;
+    gate.held(1).await;
+    notify(&gate, &login).await;
+    standings(&client.answer().await, INBOX, &["21"], &[], &[]);
+    notify(&gate, &login).await;
+    let whole = gate.poll(&login, "Accept: multipart/mixed\n").await;
+    assert_eq!((whole.status(), bodies(&whole)), (200, vec![String::new()]));
+}
+
+#[tokio::test]
+async fn the_status_is_for_webdav_alone() {
+    let gate = Gate::start().await;
+    let login = gate.login("kari").await;
+    gate.deliver(&login, "news").await;
+    let answer = gate.poll(&login, "Accept: text/xml\nPrefer: wait=0\n").await;
+    assert_eq!((answer.status(), bodies(&answer)), (200, vec!["news".to_owned()]));
+}
