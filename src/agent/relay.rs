@@ -190,7 +190,7 @@ impl Relay {
                     let what = "the callback address is not of this client: see --allow";
                     return Err(Broken::Told(Response::text(403, what)));
                 }
-                if !callback.starts_with("http:") {
+                if callback.starts_with("https:") {
                     let what = "the agent calls no address within TLS";
                     return Err(Broken::Told(Response::text(403, what)));
                 }

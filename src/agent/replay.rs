@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use url::Url;
 
@@ -16,6 +16,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 
 /// How long the client may take to answer: as long as libupnp waits.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// The largest datagram that clients have room for: Evolution reads 1,024 bytes.
+const LARGEST_DATAGRAM: usize = 1024;
 
 /// What the client said to a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,9 @@ pub(super) enum Said {
 /// answers has it.
 pub(super) async fn replay(message: &Message, callback: &Url, silent_is_taken: bool) -> Said {
     let Some(address) = address(callback) else { return Said::Refused(0) };
+    if callback.scheme() == "httpu" {
+        return datagram(message, callback, &address).await;
+    }
     let connected = timeout(CONNECT, TcpStream::connect(address)).await;
     let Ok(Ok(stream)) = connected else { return Said::Nothing };
     let _ = stream.set_nodelay(true);
@@ -45,6 +51,20 @@ pub(super) async fn replay(message: &Message, callback: &Url, silent_is_taken: b
         Err(Unanswered::Closed | Unanswered::TimedOut) if silent_is_taken => Said::Taken,
         Err(_) => Said::Nothing,
     }
+}
+
+/// One datagram: who listens for such never answers, and has it when it was sent. Its body says no more than that
+/// something has changed, and goes only if it finds room.
+async fn datagram(message: &Message, callback: &Url, address: &str) -> Said {
+    let mut datagram = head(message, callback);
+    let body = body(message);
+    if datagram.len() + body.len() <= LARGEST_DATAGRAM {
+        datagram.extend(body);
+    }
+    let any =
+        if callback.host_str().is_some_and(|host| host.starts_with('[')) { "[::]:0" } else { "0.0.0.0:0" };
+    let sent = async { UdpSocket::bind(any).await?.send_to(&datagram, address).await };
+    if sent.await.is_ok() { Said::Taken } else { Said::Nothing }
 }
 
 /// `HOST:PORT`, with the brackets of an IPv6 address.

@@ -69,6 +69,12 @@ pub fn adopt(running: &Config, mut written: Config) -> (Config, Changes) {
     keep_callback_url(running, &mut written);
     keep("listen.public", &running.listen.public, &mut written.listen.public, &mut need_restart);
     keep("listen.callback", &running.listen.callback, &mut written.listen.callback, &mut need_restart);
+    keep(
+        "listen.callback_udp",
+        &running.listen.callback_udp,
+        &mut written.listen.callback_udp,
+        &mut need_restart,
+    );
     keep("listen.admin", &running.listen.admin, &mut written.listen.admin, &mut need_restart);
     keep("listen.tls.public", &running.listen.tls.public, &mut written.listen.tls.public, &mut need_restart);
     keep_certificate(&running.listen.tls, &mut written.listen.tls);

@@ -109,8 +109,17 @@ fn listen(section: &mut Section<'_, '_>) -> Listen {
     Listen {
         public: section.list("public", preset.public, address::listener),
         callback: section.read("callback", preset.callback, address::listener),
+        callback_udp: section.read("callback_udp", preset.callback_udp, optional_listener),
         admin: section.read("admin", preset.admin, address::listener),
         tls: section.section("tls", "[listen.tls]", listen_tls),
+    }
+}
+
+/// A listener; empty if there is none.
+fn optional_listener(value: &Value) -> Reading<Option<SocketAddr>> {
+    match value.text() {
+        Some("") => Ok(None),
+        _ => address::listener(value).map(Some),
     }
 }
 

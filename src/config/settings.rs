@@ -52,6 +52,8 @@ pub struct Listen {
     pub public: Vec<SocketAddr>,
     /// For the legacy server's callbacks.
     pub callback: SocketAddr,
+    /// For those that come as datagrams (UDP); none unless it is set.
+    pub callback_udp: Option<SocketAddr>,
     /// For operators: metrics, health, API and page.
     pub admin: SocketAddr,
     /// For clients within TLS.
@@ -82,6 +84,7 @@ impl Default for Listen {
         Self {
             public: vec![SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80))],
             callback: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            callback_udp: None,
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
             tls: ListenTls::default(),
         }

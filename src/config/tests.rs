@@ -71,6 +71,7 @@ fn nothing_set_is_the_documented_defaults() {
                 0.0.0.0:80,
             ],
             callback: 127.0.0.1:8081,
+            callback_udp: None,
             admin: 127.0.0.1:9180,
             tls: ListenTls {
                 public: [],
@@ -240,6 +241,7 @@ fn every_key_can_be_set() {
         [listen]
         public = ["127.0.0.1:8080", "[::1]:8080"]
         callback = "10.0.0.5:81"
+        callback_udp = "10.0.0.5:82"
         admin = "192.0.2.1:0"
         [listen.tls]
         public = ["127.0.0.1:8443"]
@@ -343,6 +345,9 @@ fn every_key_can_be_set() {
                 [::1]:8080,
             ],
             callback: 10.0.0.5:81,
+            callback_udp: Some(
+                10.0.0.5:82,
+            ),
             admin: 192.0.2.1:0,
             tls: ListenTls {
                 public: [

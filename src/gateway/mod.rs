@@ -16,7 +16,7 @@
 //! - [`hop`]: what of an answer is for the gateway alone.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
-//! - [`callback`]: the callbacks of the upstream.
+//! - [`callback`]: the callbacks of the upstream; [`datagrams`]: those that come as such.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
 //! - [`deliver`]: messages brought to clients that are called.
 //!
@@ -25,6 +25,7 @@
 pub mod access;
 mod answers;
 pub mod callback;
+pub mod datagrams;
 pub mod deliver;
 pub mod descriptors;
 mod doors;
@@ -42,7 +43,7 @@ mod tether;
 mod tls;
 mod upstream;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -51,7 +52,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::dialect::Dialect;
 use crate::http1::{Allowance, Budget, HeadLimits, Headers, RequestHead, ServeLimits, Times};
-use crate::mailbox::{Lost, MailboxId, Subscription, Timestamp};
+use crate::mailbox::{CallbackToken, Lost, MailboxId, Subscription, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
@@ -83,6 +84,8 @@ pub struct Gateway {
     pub upstream: Upstream,
     /// What request bodies take in memory.
     pub bodies: Arc<Budget>,
+    /// The port at which callbacks may come as datagrams, if there is one.
+    pub datagram_port: OnceLock<u16>,
     /// Set when the gateway stops: nothing new is begun, held polls are answered.
     pub stop: CancellationToken,
 }
@@ -129,6 +132,7 @@ impl Gateway {
             newcomers: Arc::default(),
             upstream: Upstream::default(),
             bodies: Arc::default(),
+            datagram_port: OnceLock::new(),
             stop,
         }
     }
@@ -136,6 +140,23 @@ impl Gateway {
     /// What the body of a request takes its memory from.
     pub fn room(&self) -> Allowance {
         self.bodies.allowance(self.config().limits.body_bytes_in_flight)
+    }
+
+    /// The address at which the upstream is to call back with this token, over `httpu` if the client wanted that
+    /// and it can be had.
+    fn callback_address(&self, token: CallbackToken, wanted: Option<&str>) -> String {
+        let config = self.config();
+        let url = &config.callback.url;
+        let by_datagram = wanted.is_some_and(|wanted| wanted.starts_with("httpu:"));
+        match self.datagram_port.get().filter(|_| by_datagram) {
+            None => format!("{url}/{token}"),
+            Some(port) => {
+                let authority = url.strip_prefix("http://").unwrap_or(url);
+                // A port stands behind the last colon, unless that is within an address of IPv6.
+                let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+                format!("httpu://{}:{port}/{token}", host.map_or(authority, |(host, _)| host))
+            }
+        }
     }
 
     /// The running configuration, as of now.

@@ -125,15 +125,12 @@ pub async fn prepare(
                 return Ok(Prepared { bytes, intent: Intent::Renew { mailboxes, lease, dialect, fields } });
             }
             let token = CallbackToken::from_random(rand::random());
-            let bytes = dialect.with_callback(head, content, &callback_address(gateway, token));
+            let address = gateway.callback_address(token, subscribe.subscription.callback.as_deref());
+            let bytes = dialect.with_callback(head, content, &address);
             let subscribed = open(gateway, dialect, subscribe, token, ids_of(&known), scheme).await?;
             Ok(Prepared { bytes, intent: Intent::Subscribe(Box::new(subscribed)) })
         }
     }
-}
-
-fn callback_address(gateway: &Gateway, token: CallbackToken) -> String {
-    format!("{}/{token}", gateway.config().callback.url)
 }
 
 /// Whether what is subscribed to is there already and only goes on: the fields to be set in the answer, which are those
@@ -167,7 +164,8 @@ fn with_known_callback(
         && let [one] = known
         && let Ok(keys) = gateway.store.keys(one.id)
     {
-        return dialect.with_callback(head, content, &callback_address(gateway, keys.token));
+        let address = gateway.callback_address(keys.token, one.subscription.callback.as_deref());
+        return dialect.with_callback(head, content, &address);
     }
     head.with_content(content)
 }

@@ -14,7 +14,7 @@ use super::support::{Gate, Login, Message, Socket, Step, Upstream, answer, excha
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
 /// How an agent works in these tests, beside a gateway.
-fn settings(gate: &Gate) -> Settings {
+pub fn settings(gate: &Gate) -> Settings {
     Settings {
         reach: Reach::new(gate.public.to_string(), None),
         host: None,
@@ -31,7 +31,7 @@ fn any_port() -> TcpListener {
     accept::bind("127.0.0.1:0".parse().unwrap()).unwrap()
 }
 
-fn start(settings: Settings) -> Agent {
+pub fn start(settings: Settings) -> Agent {
     Agent::start(settings, any_port(), Some(any_port())).unwrap()
 }
 

@@ -1,6 +1,9 @@
 //! Notifications of WebDAV servers, for clients that ask with POLL which of their subscriptions had events.
 
-use crate::support::{Gate, Login, Message, answer, bodies, text};
+use tokio::net::UdpSocket;
+
+use crate::agent;
+use crate::support::{Gate, Login, Message, answer, bodies, exchange, text, until, within};
 
 const INBOX: &str = "/exchange/kari/Inbox/";
 
@@ -89,6 +92,36 @@ async fn a_client_asks_which_of_its_subscriptions_had_events() {
     standings(&poll(&gate, INBOX, "21,22", "").await, INBOX, &[], &["21", "22"], &[]);
     assert_eq!(poll(&gate, INBOX, "99", "").await.status(), 412);
     assert_eq!(gate.gateway().store.totals().messages, 0);
+}
+
+/// Exchange's servers notify with datagrams; a client that listens for them has an agent beside it.
+#[tokio::test]
+async fn datagrams_come_in_and_go_out() {
+    let gate = Gate::with(|config| config.listen.callback_udp = Some("127.0.0.1:0".parse().unwrap())).await;
+    gate.upstream.script(|_| answer("HTTP/1.1 200 OK\nSubscription-id: 21", ""));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let agent = agent::start(agent::settings(&gate));
+    let callback = format!("Call-back: httpu://{}/\n", client.local_addr().unwrap());
+    assert_eq!(exchange(agent.address(), subscribe(INBOX, &callback)).await.status(), 200);
+    // The agent took the address away: nobody would have to send it a datagram.
+    let told = gate.upstream.last().field("call-back").unwrap();
+    let token = told.strip_prefix(&format!("http://{}/", gate.callback)).expect("over TCP").to_owned();
+    assert_eq!(gate.ask(subscribe(INBOX, &callback)).await.status(), 200);
+    let told = gate.upstream.last().field("call-back").unwrap();
+    let address = told.strip_prefix("httpu://").and_then(|rest| rest.split_once('/')).expect("over UDP").0;
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for nonsense in ["", "hello", "NOTIFY / HTTP/1.1\r\n"] {
+        server.send_to(nonsense.as_bytes(), address).await.unwrap();
+    }
+    let notify = format!("NOTIFY httpu://{address}/{token} HTTP/1.1\r\nSubscription-id: 21\r\n\r\n");
+    server.send_to(notify.as_bytes(), address).await.unwrap();
+    let mut got = [0; 256];
+    let (length, _) = within("a datagram", client.recv_from(&mut got)).await.unwrap();
+    let got = String::from_utf8_lossy(&got[..length]).into_owned();
+    assert!(got.starts_with("NOTIFY / HTTP/1.1\r\n") && got.contains("Subscription-id: 21\r\n"), "{got}");
+    until("the others", || gate.gateway().store.totals().messages == 0).await;
+    assert_eq!(gate.callbacks("unreadable").await, 3.0);
+    agent.stop().await;
 }
 
 /// As Slide's client has it: everything at the root of the server.
