@@ -11,7 +11,7 @@
 //! - [`store`]: all mailboxes, found by what the wire shows of them; it wakes the poll that waits.
 //! - [`http1`]: HTTP/1.1 on a bare connection, strict and light.
 //! - [`dialect`]: how a protocol family writes subscriptions and callbacks: [`dialect::rvp`], [`dialect::gena`],
-//!   [`dialect::webdav`].
+//!   [`dialect::webdav`], [`dialect::webhook`].
 //! - [`auth`]: who somebody is.
 //! - [`tls`]: certificates and trust, and connections within TLS.
 //! - [`config`]: file, environment and flags, checked as a whole.

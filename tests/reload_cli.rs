@@ -222,3 +222,23 @@ fn a_link_that_leads_elsewhere_is_noticed() {
 fn link(target: impl AsRef<Path>, at: &Path) {
     std::os::unix::fs::symlink(target, at).unwrap();
 }
+
+#[test]
+fn the_rules_of_a_webhook_are_followed_like_the_file_that_names_them() {
+    let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let rules = elsewhere.path().join("rules.toml");
+    let write = |path: &str| {
+        std::fs::write(&rules, format!("[registration]\npath = '{path}'\ncallback = ['json:/url']\n"))
+            .unwrap();
+    };
+    write("/hooks");
+    let upstream = format!("[upstream]\ndialect = 'webhook'\nwebhook = '{}'\n", rules.display());
+    std::fs::write(folder.path().join("pollgate.toml"), format!("{BASE}{upstream}")).unwrap();
+    let mut serving = Serving::start(folder);
+    write("/other");
+    assert_eq!(serving.says("configuration read again")["changed"], "upstream");
+    write("hooks");
+    let problem = serving.says("rules.toml:2: registration.path: must be a path");
+    assert_eq!(problem["level"], "ERROR");
+    serving.says("the running one stays");
+}

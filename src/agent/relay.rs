@@ -22,11 +22,12 @@ use super::rewrite::{for_client, for_gateway, place_to_poll};
 use super::state::Record;
 use super::subscriptions::{Subscriptions, ends_in};
 use crate::clock;
-use crate::dialect::{Choice, Dialect, Reading};
+use crate::dialect::webhook::Rules;
+use crate::dialect::{Choice, Dialect, Grant, Reading};
 use crate::http1::client::CallError;
 use crate::http1::{
-    Connection, Framing, HeadLimits, Headers, RequestHead, Response, ResponseHead, Times, Version,
-    answer_to_bad_head, refuse,
+    Allowance, ChunkScanner, Connection, Framing, HeadError, HeadLimits, Headers, RequestHead, Response,
+    ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::tls::Stream;
 
@@ -39,6 +40,8 @@ pub(super) struct Relay {
     /// The name of the server, if clients know it by another.
     pub(super) host: Option<String>,
     pub(super) dialect: Choice,
+    /// With [`Choice::Webhook`]: how its webhooks are registered.
+    pub(super) rules: Option<Arc<Rules>>,
     /// Whether callback addresses stay in subscriptions: the gateway calls them itself.
     pub(super) called_by_gateway: bool,
     /// Who may be called, beside whoever subscribes.
@@ -52,8 +55,8 @@ pub(super) struct Relay {
 enum Intent {
     Nothing,
     Subscribe { dialect: Dialect, record: Box<Record>, lease: Option<Duration> },
-    Renew { dialect: Dialect, ids: Vec<String>, lease: Option<Duration> },
-    Unsubscribe { ids: Vec<String> },
+    Renew { dialect: Dialect, ids: Vec<String>, node: String, lease: Option<Duration> },
+    Unsubscribe { ids: Vec<String>, node: String },
 }
 
 /// Why a connection cannot go on.
@@ -100,9 +103,14 @@ impl Relay {
         head: &RequestHead,
         peer: SocketAddr,
     ) -> Result<bool, Broken> {
-        let (intent, field) = self.read(head, peer)?;
+        let read = self.content(client, head).await?;
+        let (head, content) = match &read {
+            Some((head, content)) => (head, Some(content)),
+            None => (head, None),
+        };
+        let (intent, field) = self.read(head, content.map(|content| &content[..]), peer)?;
         let request = for_gateway(head, self.host.as_deref(), field);
-        let answered = self.ask(client, gateway, head, request).await;
+        let answered = self.ask(client, gateway, head, request, content).await;
         self.metrics.passed_on(answered.is_ok());
         let answer = answered?;
         let framing = match Framing::of_response(answer.status, &answer.fields, answer.version) {
@@ -111,14 +119,17 @@ impl Relay {
             Err(error) => return Err(Broken::Told(bad_gateway(error))),
         };
         let granted = (200..300).contains(&answer.status).then(|| self.granted(&intent, &answer));
-        // Without a callback address that was taken away, the client polls for itself.
-        let shown = if field.is_some() { for_client(&answer) } else { answer.raw() };
+        // Who gave no callback address polls for itself.
+        let is_called = matches!(intent, Intent::Subscribe { .. });
+        let shown = if is_called { for_client(&answer) } else { answer.raw() };
         write(client, shown).await?;
         let Some(line) = gateway.as_mut() else { return Err(Broken::Silent) };
-        let passed = line.pass_body(client, framing, Times::CLIENT.write).await;
+        let mut body = AnswerBody::new(&intent);
+        let passed = line.pass_body(client, framing, Times::CLIENT.write, |piece| body.push(piece)).await;
         // The client has the answer: what it subscribed to may come now.
         if let Some(granted) = granted {
-            self.apply(intent, granted, head.path());
+            let said = body.said(&intent, &answer, framing);
+            self.apply(intent, granted.and(said));
         }
         passed.map_err(|_| Broken::Silent)?;
         if !answer.keep_alive() || framing == Framing::UntilClose {
@@ -128,23 +139,49 @@ impl Relay {
         Ok(gateway.is_some() && head.keep_alive())
     }
 
+    /// The body of a request that cannot be understood without it, and the head that goes with it then.
+    async fn content(
+        &self,
+        client: &mut Connection<TcpStream>,
+        head: &RequestHead,
+    ) -> Result<Option<(RequestHead, Bytes)>, Broken> {
+        let dialect = Dialect::of_request(self.dialect, self.rules.as_ref(), head);
+        let Some(most) = dialect.reads_content(head).filter(|_| !self.called_by_gateway) else {
+            return Ok(None);
+        };
+        let limits = ServeLimits { head: HeadLimits::default(), body: most, times: Times::CLIENT };
+        let mut room = Allowance::unlimited();
+        let content = read_body(client, head, limits, &mut room).await.map_err(Broken::Told)?;
+        // What was added may make it too large.
+        let told = |error: HeadError| Broken::Told(Response::text(431, error));
+        let whole = head.with_content(Some(&content));
+        let parsed = RequestHead::parse(&whole, limits.head).map_err(told)?;
+        Ok(parsed.map(|(head, _)| (head, content)))
+    }
+
     /// What a request means, and which of its fields stays here.
-    fn read(&self, head: &RequestHead, peer: SocketAddr) -> Result<(Intent, Option<&'static str>), Broken> {
+    fn read(
+        &self,
+        head: &RequestHead,
+        content: Option<&[u8]>,
+        peer: SocketAddr,
+    ) -> Result<(Intent, Option<&'static str>), Broken> {
         let nothing = Ok((Intent::Nothing, None));
         if self.called_by_gateway {
             return nothing;
         }
-        let dialect = Dialect::of_request(self.dialect, head);
+        let dialect = Dialect::of_request(self.dialect, self.rules.as_ref(), head);
+        let node = dialect.node(head).to_owned();
         let own_name: Vec<String> = self.host.iter().cloned().collect();
-        match dialect.read_request(head, &own_name, peer.ip().to_canonical()) {
+        match dialect.read_request(head, content, &own_name, peer.ip().to_canonical()) {
             // What is wrong with it the gateway says.
             Reading::Other | Reading::Invalid { .. } => nothing,
-            Reading::Renew { ids, .. } if self.subscriptions.was_lost(&ids, head.path()) => {
-                tracing::info!(node = head.path(), "a client has to subscribe anew");
+            Reading::Renew { ids, .. } if self.subscriptions.was_lost(&ids, &node) => {
+                tracing::info!(node, "a client has to subscribe anew");
                 Err(Broken::Told(Response::text(412, "the subscription was lost: subscribe anew")))
             }
-            Reading::Renew { ids, lease } => Ok((Intent::Renew { dialect, ids, lease }, None)),
-            Reading::Unsubscribe { ids } => Ok((Intent::Unsubscribe { ids }, None)),
+            Reading::Renew { ids, lease } => Ok((Intent::Renew { dialect, ids, node, lease }, None)),
+            Reading::Unsubscribe { ids } => Ok((Intent::Unsubscribe { ids, node }, None)),
             Reading::Subscribe(subscribe) => {
                 // Without an address the client polls, and needs no agent for that.
                 let Some(callback) = subscribe.subscription.callback else { return nothing };
@@ -153,19 +190,25 @@ impl Relay {
                     let what = "the callback address is not of this client: see --allow";
                     return Err(Broken::Told(Response::text(403, what)));
                 }
+                if callback.starts_with("https:") {
+                    let what = "the agent calls no address within TLS";
+                    return Err(Broken::Told(Response::text(403, what)));
+                }
                 let record = Record {
                     dialect: dialect.name().to_owned(),
                     callback: callback.into(),
                     poll: String::new(),
                     host: self.host.clone().unwrap_or_else(|| head.authority().to_owned()),
-                    node: head.path().to_owned(),
-                    id: None,
+                    node,
+                    // Where the answer says none, it is the request that identifies a subscription.
+                    id: subscribe.renews.filter(|_| dialect.repeats_callback()),
                     lease_ends: 0,
                     last_event_id: None,
                 };
                 let field = dialect.callback_field();
                 let intent = Intent::Subscribe { dialect, record: Box::new(record), lease: subscribe.lease };
-                Ok((intent, Some(field)))
+                // Another than in a field stays: the gateway replaces it, and waits for polls all the same.
+                Ok((intent, field))
             }
         }
     }
@@ -192,6 +235,7 @@ impl Relay {
         gateway: &mut Option<Connection<Stream>>,
         head: &RequestHead,
         request: Bytes,
+        content: Option<&Bytes>,
     ) -> Result<ResponseHead, Broken> {
         if gateway.as_mut().is_some_and(has_ended) {
             *gateway = None;
@@ -204,8 +248,10 @@ impl Relay {
             write(client, Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n")).await?;
         }
         let sent = async {
-            line.write(request, Bytes::new(), Times::CLIENT.write).await.map_err(CallError::Io)?;
-            client.pass_body(line, head.framing, Times::CLIENT.body).await.map_err(CallError::Body)
+            let body = content.cloned().unwrap_or_default();
+            line.write(request, body, Times::CLIENT.write).await.map_err(CallError::Io)?;
+            let framing = if content.is_some() { Framing::Empty } else { head.framing };
+            client.pass_body(line, framing, Times::CLIENT.body, |_| {}).await.map_err(CallError::Body)
         };
         sent.await.map_err(|error| Broken::Told(bad_gateway(error)))?;
         loop {
@@ -231,12 +277,7 @@ impl Relay {
 
     /// What the server granted, and where it is polled.
     fn granted(&self, intent: &Intent, answer: &ResponseHead) -> Granted {
-        let (dialect, asked) = match intent {
-            Intent::Subscribe { dialect, lease, .. } | Intent::Renew { dialect, lease, .. } => {
-                (dialect, *lease)
-            }
-            Intent::Nothing | Intent::Unsubscribe { .. } => return Granted::default(),
-        };
+        let Some((dialect, asked)) = intent.asks() else { return Granted::default() };
         let grant = dialect.read_grant(&answer.fields);
         Granted {
             id: grant.subscription_id,
@@ -245,20 +286,21 @@ impl Relay {
         }
     }
 
-    fn apply(&self, intent: Intent, granted: Granted, node: &str) {
+    fn apply(&self, intent: Intent, granted: Granted) {
         let Granted { id, lease, poll } = granted;
         match intent {
             Intent::Nothing => {}
-            Intent::Renew { ids, .. } => self.subscriptions.renewed(&ids, node, lease),
-            Intent::Unsubscribe { ids } => self.subscriptions.end(&ids, node),
+            Intent::Renew { ids, node, .. } => self.subscriptions.renewed(&ids, &node, lease),
+            Intent::Unsubscribe { ids, node } => self.subscriptions.end(&ids, &node),
             Intent::Subscribe { record, .. } => match poll {
                 Some(poll) => {
-                    tracing::info!(node, dialect = record.dialect, "subscribed");
+                    tracing::info!(node = record.node, dialect = record.dialect, "subscribed");
+                    let id = id.or_else(|| record.id.clone());
                     self.subscriptions.begin(Record { id, poll, lease_ends: ends_in(lease), ..*record });
                 }
                 None => {
                     tracing::error!(
-                        node,
+                        node = record.node,
                         "the answer to a subscription names no place to poll: is there a gateway?"
                     );
                     self.metrics.no_place_to_poll();
@@ -274,6 +316,59 @@ struct Granted {
     id: Option<String>,
     lease: Duration,
     poll: Option<String>,
+}
+
+impl Granted {
+    /// The same with what the body of the answer says.
+    fn and(self, said: Grant) -> Self {
+        Self { id: said.subscription_id.or(self.id), lease: said.lease.unwrap_or(self.lease), ..self }
+    }
+}
+
+impl Intent {
+    /// The dialect of a lease that is asked for, and how long the client wants it.
+    fn asks(&self) -> Option<(&Dialect, Option<Duration>)> {
+        match self {
+            Self::Subscribe { dialect, lease, .. } | Self::Renew { dialect, lease, .. } => {
+                Some((dialect, *lease))
+            }
+            Self::Nothing | Self::Unsubscribe { .. } => None,
+        }
+    }
+}
+
+/// The body of an answer as it passes, where it says something of a subscription.
+struct AnswerBody {
+    /// As it came, chunk heads and all.
+    raw: Vec<u8>,
+    /// How much of it is kept; what is longer is not looked into.
+    most: usize,
+}
+
+impl AnswerBody {
+    fn new(intent: &Intent) -> Self {
+        let most = intent.asks().and_then(|(dialect, _)| dialect.reads_answer());
+        Self { raw: Vec::new(), most: most.unwrap_or(0) }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        if self.raw.len() + piece.len() <= self.most {
+            self.raw.extend_from_slice(piece);
+        } else {
+            (self.raw, self.most) = (Vec::new(), 0);
+        }
+    }
+
+    fn said(self, intent: &Intent, answer: &ResponseHead, framing: Framing) -> Grant {
+        let Some((dialect, _)) = intent.asks().filter(|_| self.most > 0) else { return Grant::default() };
+        let mut content = Vec::new();
+        if framing != Framing::Chunked {
+            content = self.raw;
+        } else if ChunkScanner::default().scan(&self.raw, |data| content.extend_from_slice(data)).is_err() {
+            return Grant::default();
+        }
+        dialect.read_answer(&answer.fields, &content)
+    }
 }
 
 /// Whether the other side ended the connection while it was idle.

@@ -16,6 +16,7 @@ use super::relay::Relay;
 use super::state::StateFile;
 use super::subscriptions::{Polling, Subscriptions};
 use crate::dialect::Choice;
+use crate::dialect::webhook::Rules;
 use crate::http1::{Connection, HeadLimits, Request, Response, ServeLimits, Service, Times, accept, serve};
 
 /// How long what is on its way may take when the agent stops: a client may take this long to answer.
@@ -29,6 +30,8 @@ pub struct Settings {
     pub host: Option<String>,
     /// How the server writes subscriptions.
     pub dialect: Choice,
+    /// With [`Choice::Webhook`]: how its webhooks are registered.
+    pub rules: Option<Arc<Rules>>,
     /// Whether the gateway calls the clients itself: the agent passes everything on as it is.
     pub called_by_gateway: bool,
     /// Who may be called, beside whoever subscribes.
@@ -75,11 +78,18 @@ impl Agent {
         clients: TcpListener,
         admin: Option<TcpListener>,
     ) -> Result<Self, StartError> {
-        let Settings { reach, host, dialect, called_by_gateway, allow, polling, state } = settings;
+        let Settings { reach, host, dialect, rules, called_by_gateway, allow, polling, state } = settings;
         let metrics = Arc::new(Metrics::new()?);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let subscriptions =
-            Subscriptions::new(reach.clone(), polling, metrics.clone(), state, tasks.clone(), stop.clone());
+        let subscriptions = Subscriptions::new(
+            reach.clone(),
+            polling,
+            metrics.clone(),
+            state,
+            rules.clone(),
+            tasks.clone(),
+            stop.clone(),
+        );
         let resumed = subscriptions.resume().map_err(StartError::State)?;
         let address = clients.local_addr()?;
         let admin_address = admin.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -99,6 +109,7 @@ impl Agent {
             reach,
             host,
             dialect,
+            rules,
             called_by_gateway,
             allow,
             subscriptions: subscriptions.clone(),

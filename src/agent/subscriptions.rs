@@ -17,7 +17,8 @@ use super::state::{Record, StateFile};
 use crate::auth::digest::Credentials;
 use crate::clock;
 use crate::dialect::Dialect;
-use crate::http1::client::{Call, call};
+use crate::dialect::webhook::Rules;
+use crate::http1::client::call;
 use crate::mailbox::Subscription;
 
 /// How long changes are collected before they are written.
@@ -66,6 +67,8 @@ pub(super) struct Entry {
 pub(super) struct Subscriptions {
     work: Arc<Work>,
     state: StateFile,
+    /// How webhooks are registered, if the server has any.
+    rules: Option<Arc<Rules>>,
     table: Mutex<Table>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -154,6 +157,7 @@ impl Subscriptions {
         polling: Polling,
         metrics: Arc<Metrics>,
         state: StateFile,
+        rules: Option<Arc<Rules>>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Arc<Self> {
@@ -161,7 +165,7 @@ impl Subscriptions {
         metrics.hold_is(polling.longest_hold.as_secs());
         let (wake, changed) = (Notify::new(), Notify::new());
         let work = Arc::new(Work { reach, polling, metrics, hold, wake, changed });
-        Arc::new(Self { work, state, table: Mutex::default(), tasks, stop })
+        Arc::new(Self { work, state, rules, table: Mutex::default(), tasks, stop })
     }
 
     /// Goes on with what an agent before this one kept.
@@ -176,6 +180,9 @@ impl Subscriptions {
 
     /// Fetches the messages of this subscription from now on. One that it takes the place of ends.
     pub(super) fn begin(self: &Arc<Self>, record: Record) {
+        if self.goes_on(&record) {
+            return;
+        }
         let entry = Arc::new(Entry { record: Mutex::new(record.clone()), stop: self.stop.child_token() });
         {
             let mut table = self.table();
@@ -193,6 +200,20 @@ impl Subscriptions {
             let end = courier.run().await;
             all.ended(&entry, end).await;
         });
+    }
+
+    /// Whether this is a subscription whose messages are fetched already; it lasts as long as this one says.
+    fn goes_on(&self, record: &Record) -> bool {
+        let Some(id) = &record.id else { return false };
+        let table = self.table();
+        let same = table.entries.iter().find(|entry| {
+            let other = lock(&entry.record);
+            other.id.as_ref() == Some(id) && other.poll == record.poll && other.callback == record.callback
+        });
+        let Some(entry) = same else { return false };
+        lock(&entry.record).lease_ends = record.lease_ends;
+        self.work.changed.notify_one();
+        true
     }
 
     /// The server prolonged these.
@@ -252,7 +273,8 @@ impl Subscriptions {
             dialect: record.dialect.as_str().into(),
             ..Subscription::default()
         };
-        let request: Call = Dialect::of_subscription(&subscription).unsubscribe(&subscription, id);
+        let dialect = Dialect::of_subscription(&subscription, self.rules.as_ref());
+        let Some(request) = dialect.unsubscribe(&subscription, id) else { return };
         let told = async {
             let mut connection = self.work.reach.connect().await?;
             call(&mut connection, request, b"", 64 * 1024, LAST_WORD).await

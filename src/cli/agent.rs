@@ -43,6 +43,9 @@ pub(super) struct AgentArgs {
     /// How the server writes subscriptions
     #[arg(long, value_name = "DIALECT", default_value = "auto", value_parser = dialect)]
     dialect: Choice,
+    /// The server has webhooks, which are registered as this file says; see conf/dialects
+    #[arg(long, value_name = "FILE", conflicts_with = "dialect")]
+    webhook: Option<PathBuf>,
     /// Who may be called beside whoever subscribes, such as 192.168.1.0/24; may be given more than once
     #[arg(long, value_name = "NETWORK")]
     allow: Vec<IpNet>,
@@ -78,8 +81,12 @@ fn gateway(text: &str) -> Result<Url, String> {
 }
 
 fn dialect(text: &str) -> Result<Choice, String> {
-    let found = Choice::ALL.into_iter().find(|choice| choice.as_str() == text);
-    found.ok_or_else(|| format!("it must be one of {}", Choice::ALL.map(Choice::as_str).join(", ")))
+    // Webhooks have a flag of their own.
+    let names = Choice::ALL.into_iter().filter(|choice| *choice != Choice::Webhook);
+    let found = names.clone().find(|choice| choice.as_str() == text);
+    found.ok_or_else(|| {
+        format!("it must be one of {}", names.map(Choice::as_str).collect::<Vec<_>>().join(", "))
+    })
 }
 
 pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<ExitCode> {
@@ -104,10 +111,12 @@ pub(super) fn run(global: &Global, args: AgentArgs) -> anyhow::Result<ExitCode> 
     let port = args.gateway.port_or_known_default().context("the gateway has no port")?;
     let state =
         args.state.map(PathBuf::from).or_else(default_state).filter(|path| !path.as_os_str().is_empty());
+    let rules = args.webhook.as_deref().map(config::webhook_rules).transpose()?.map(Arc::new);
     let settings = Settings {
         reach: Reach::new(format!("{host}:{port}"), trust),
         host: args.host,
-        dialect: args.dialect,
+        dialect: if rules.is_some() { Choice::Webhook } else { args.dialect },
+        rules,
         called_by_gateway,
         allow: args.allow,
         polling,

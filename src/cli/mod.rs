@@ -66,7 +66,7 @@ struct Global {
 enum Command {
     /// Run the gateway
     Serve(serve::ServeArgs),
-    Agent(agent::AgentArgs),
+    Agent(Box<agent::AgentArgs>),
     Demo(demo::DemoArgs),
     Poll(poll::PollArgs),
     Mailbox(mailbox::MailboxArgs),
@@ -96,7 +96,7 @@ impl Cli {
         let global = self.global;
         let result = match self.command {
             Command::Serve(args) => serve::run(&global, args),
-            Command::Agent(args) => agent::run(&global, args),
+            Command::Agent(args) => agent::run(&global, *args),
             Command::Demo(args) => demo::run(&args),
             Command::Poll(args) => poll::run(args),
             Command::Mailbox(args) => mailbox::run(&global, &args),

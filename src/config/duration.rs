@@ -36,6 +36,16 @@ pub(super) fn timeout(value: &Value) -> Reading<Duration> {
     })
 }
 
+/// How long a lease is: longer than zero.
+pub(super) fn lease(value: &Value, longest: Duration) -> Reading<Duration> {
+    duration(value).filter(|time| !time.is_zero() && *time <= longest).ok_or_else(|| {
+        format!(
+            "must be a number of seconds, or a string such as \"10d\", longer than 0 and at most {} seconds, not {value}",
+            longest.as_secs()
+        )
+    })
+}
+
 /// How far apart polls should be: zero, or up to the shortest polling period, for who keeps to a period must
 /// not be told to wait.
 pub(super) fn poll_interval(value: &Value) -> Reading<Duration> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::problem::{LoadError, Problem, Source};
 use super::resolve::{Files, For, resolve};
 use super::value::Table;
-use super::{Config, Overrides, Token, env, file, files};
+use super::{Config, Overrides, Token, env, file, files, webhook};
 use crate::tls;
 
 /// The file that is read when none is named, if it exists.
@@ -18,6 +18,7 @@ const FILES: Files = Files {
     look: files::look,
     pair: tls::check_pair,
     authorities: tls::check_authorities,
+    rules: webhook::load,
 };
 
 /// The commented sample: every key, at its default.
@@ -81,7 +82,8 @@ pub fn locate(path: Option<&Path>, variable: Option<&str>) -> Option<PathBuf> {
     })
 }
 
-fn read(path: &Path) -> Result<String, LoadError> {
+/// The text of a file.
+pub(super) fn read(path: &Path) -> Result<String, LoadError> {
     let problem = |line, sentence| {
         let source = Source::File { path: path.to_owned(), line };
         LoadError::new(vec![Problem { source, key: String::new(), sentence }])

@@ -3,7 +3,7 @@
 //! Data walks one way: [`load`] finds and reads the file; `file` turns its text into values that know
 //! their lines; `reader` lays flags over environment over file over defaults and keeps every problem
 //! it meets; `resolve` asks the reader for each setting, once, by name, and `checks` compares settings
-//! with each other, `files` with what is on the disk. What comes out is a [`Config`], or a [`LoadError`]
+//! with each other, `files` with what is on the disk; `webhook` reads the rules that an upstream names. What comes out is a [`Config`], or a [`LoadError`]
 //! with *all* the problems. `reload` says what of a new one a running gateway can follow.
 //!
 //! The file has no serde mirror: serde stops at the first wrong type, and says nothing of the unknown
@@ -39,6 +39,7 @@ mod token;
 mod trio;
 mod upstream;
 mod value;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ pub use settings::{
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};
 pub use upstream::{Asked, Forwarded, HealthCheck, HostMode, Server, Upstream};
+pub use webhook::load as webhook_rules;
 
 /// The running configuration, as everyone holds it who must see its changes.
 pub type LiveConfig = Arc<ArcSwap<Config>>;

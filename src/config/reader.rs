@@ -88,6 +88,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// What is wrong with a file that a setting names.
+    pub(super) fn adopt(&mut self, error: &LoadError) {
+        self.problems.extend_from_slice(error.problems());
+    }
+
     /// Every problem, or nothing. What is left of the environment now is known to nobody.
     pub(super) fn finish(mut self) -> Result<(), LoadError> {
         let variables: Vec<String> = self.known.iter().map(|key| env::variable(key)).collect();
@@ -326,6 +331,11 @@ impl<'a> Section<'_, 'a> {
         if let Some(source) = above.or_else(|| self.reader.sources.get(&self.path)).cloned() {
             self.reader.problem(source, &self.path, sentence);
         }
+    }
+
+    /// Whether `key` is set, however it reads.
+    pub(super) fn was_set(&self, key: &str) -> bool {
+        self.reader.sources.contains_key(&self.path_of(key))
     }
 
     /// Whether the file has this table.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
+use crate::dialect::webhook::Rules;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
 use super::duration::{
@@ -20,7 +21,7 @@ use super::settings::{
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
-use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio, upstream};
+use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio, upstream, webhook};
 
 /// For whom a configuration is read.
 #[derive(Clone, Copy)]
@@ -42,6 +43,8 @@ pub(super) struct Files {
     pub(super) pair: fn(&Path, &Path) -> Result<(), String>,
     /// Says what is wrong with a file of certificate authorities.
     pub(super) authorities: fn(&Path) -> Result<(), String>,
+    /// Reads the rules of a webhook.
+    pub(super) rules: fn(&Path) -> Result<Rules, LoadError>,
 }
 
 /// The configuration that the layers make, or everything that is wrong with them.
@@ -58,6 +61,9 @@ pub(super) fn resolve(
     if let For::Gateway(files) = whom {
         checks::admin_is_exposed(&config, &mut reader);
         read_secrets(&mut config.admin, files.token, &mut reader);
+        for upstream in &mut config.upstreams {
+            webhook::read_rules(upstream, files.rules, &mut reader);
+        }
         files::check(&config, files, &mut reader);
     }
     reader.finish()?;

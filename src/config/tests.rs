@@ -30,6 +30,7 @@ fn resolved(text: &str, env: &[(&str, &str)], overrides: &Overrides) -> Result<C
             look: |_| Ok(()),
             pair: |_, _| Ok(()),
             authorities: |_| Ok(()),
+            rules: |_| Ok(Default::default()),
         }),
     )
 }
@@ -89,6 +90,8 @@ fn nothing_set_is_the_documented_defaults() {
                 ca_file: None,
                 server_names: [],
                 dialect: Auto,
+                webhook: None,
+                rules: None,
                 host: AsSent,
                 connect_timeout: 5s,
                 read_timeout: 60s,
@@ -399,6 +402,8 @@ fn every_key_can_be_set() {
                     "im",
                 ],
                 dialect: Rvp,
+                webhook: None,
+                rules: None,
                 host: Upstream,
                 connect_timeout: 1s,
                 read_timeout: 120s,
@@ -1180,4 +1185,16 @@ fn upstreams_and_what_they_are_to_each_other() {
         resolved("[[upstream]]\naddress = 'a:1'", &[], &flags).unwrap_err().to_string(),
         "command line: upstream.address: the file has several, [[upstream]]: set it there"
     );
+}
+
+#[test]
+fn a_webhook_has_rules_and_rules_are_for_a_webhook() {
+    let set = &config("[upstream]\ndialect = 'webhook'\nwebhook = 'rules.toml'\n").upstreams[0];
+    assert_eq!((set.dialect, set.rules.is_some()), (crate::dialect::Choice::Webhook, true));
+    insta::assert_snapshot!(problems("[upstream]\ndialect = 'webhook'\n", &[]), @r#"
+    p.toml:2: upstream.dialect: the dialect webhook needs a file of rules: set upstream.webhook, such as to "/usr/share/pollgate/dialects/websub.toml"
+    "#);
+    insta::assert_snapshot!(problems("[upstream]\nwebhook = 'rules.toml'\n", &[]), @r#"
+    p.toml:2: upstream.webhook: the rules in rules.toml count only with the dialect webhook, but upstream.dialect is auto
+    "#);
 }

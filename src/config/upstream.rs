@@ -6,13 +6,15 @@
 mod read;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use self::read::read;
 
 use super::Config;
 use super::policy::Pattern;
-use crate::dialect;
+use crate::dialect::{self, Dialect};
+use crate::http1::RequestHead;
 
 /// What stands before the address of a server that is spoken to within TLS.
 pub(super) const HTTPS: &str = "https://";
@@ -40,6 +42,10 @@ pub struct Upstream {
     pub server_names: Vec<String>,
     /// How it writes subscriptions and callbacks.
     pub dialect: dialect::Choice,
+    /// The file that says how its webhooks are registered.
+    pub webhook: Option<PathBuf>,
+    /// What that file says.
+    pub rules: Option<Arc<dialect::webhook::Rules>>,
     /// What `Host` says to the server.
     pub host: HostMode,
     /// How long a connection may take to be made.
@@ -118,6 +124,8 @@ impl Default for Upstream {
             ca_file: None,
             server_names: Vec::new(),
             dialect: dialect::Choice::Auto,
+            webhook: None,
+            rules: None,
             host: HostMode::AsSent,
             connect_timeout: Duration::from_secs(5),
             read_timeout: Duration::from_secs(60),
@@ -132,6 +140,13 @@ impl Default for Upstream {
 impl Default for HealthCheck {
     fn default() -> Self {
         Self { interval: Duration::ZERO, path: String::new(), failures: 2 }
+    }
+}
+
+impl Upstream {
+    /// The dialect of a client's request to it.
+    pub fn dialect_of(&self, head: &RequestHead) -> Dialect {
+        Dialect::of_request(self.dialect, self.rules.as_ref(), head)
     }
 }
 

@@ -1,15 +1,16 @@
 //! Which protocol family a request, a callback or a mailbox is of.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::exchange::{self, CALL_BACK, NOTIFY};
-use super::{Delivery, Grant, Reading, Verdict, gena, rvp, webdav};
+use super::{Delivery, Grant, Reading, Verdict, gena, rvp, webdav, webhook};
 use crate::http1::client::Call;
 use crate::http1::{Headers, RequestHead, Response};
-use crate::mailbox::Subscription;
+use crate::mailbox::{Class, Subscription};
 
 /// A protocol family. What it is asked it answers in the terms of [`super`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,8 @@ pub enum Dialect {
     Gena,
     /// Notifications of WebDAV servers.
     Webdav,
+    /// Webhooks, as these rules have them.
+    Webhook(Arc<webhook::Rules>),
 }
 
 /// Which dialect an upstream speaks, as it is set.
@@ -34,11 +37,13 @@ pub enum Choice {
     Gena,
     /// [`Dialect::Webdav`].
     Webdav,
+    /// [`Dialect::Webhook`], by the rules that are set beside it.
+    Webhook,
 }
 
 impl Choice {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Auto, Self::Rvp, Self::Gena, Self::Webdav];
+    pub const ALL: [Self; 5] = [Self::Auto, Self::Rvp, Self::Gena, Self::Webdav, Self::Webhook];
 
     /// Its name in the file.
     pub fn as_str(self) -> &'static str {
@@ -47,17 +52,19 @@ impl Choice {
             Self::Rvp => "rvp",
             Self::Gena => "gena",
             Self::Webdav => "webdav",
+            Self::Webhook => "webhook",
         }
     }
 }
 
 impl Dialect {
-    /// The dialect of a client's request to an upstream that is set to speak this.
-    pub fn of_request(choice: Choice, head: &RequestHead) -> Self {
+    /// The dialect of a client's request to an upstream that is set to speak this. `rules` are those of webhooks.
+    pub fn of_request(choice: Choice, rules: Option<&Arc<webhook::Rules>>, head: &RequestHead) -> Self {
         match choice {
             Choice::Rvp => Self::Rvp,
             Choice::Gena => Self::Gena,
             Choice::Webdav => Self::Webdav,
+            Choice::Webhook => Self::by_rules(rules),
             Choice::Auto => {
                 // RVP writes Call-Back and Subscription-Id.
                 let is_gena = head.fields.contains(gena::CALLBACK)
@@ -72,30 +79,43 @@ impl Dialect {
         }
     }
 
+    fn by_rules(rules: Option<&Arc<webhook::Rules>>) -> Self {
+        Self::Webhook(rules.cloned().unwrap_or_default())
+    }
+
     /// The dialect of an upstream that is set to speak this, and says that it is this software (`Server`).
-    pub fn of_server(choice: Choice, server: &str) -> Self {
+    pub fn of_server(choice: Choice, rules: Option<&Arc<webhook::Rules>>, server: &str) -> Self {
         match choice {
             Choice::Rvp => Self::Rvp,
             Choice::Gena => Self::Gena,
             Choice::Webdav => Self::Webdav,
+            Choice::Webhook => Self::by_rules(rules),
             // Devices have to say which version of UPnP they are of (UPnP Device Architecture §2.2).
             Choice::Auto if server.to_ascii_lowercase().contains("upnp/") => Self::Gena,
             Choice::Auto => Self::Rvp,
         }
     }
 
-    /// The dialect in which a mailbox's subscription was written.
-    pub fn of_subscription(subscription: &Subscription) -> Self {
+    /// The dialect in which a mailbox's subscription was written. `rules` are those of webhooks, as they are now.
+    pub fn of_subscription(subscription: &Subscription, rules: Option<&Arc<webhook::Rules>>) -> Self {
         match &*subscription.dialect {
             "gena" => Self::Gena,
             "webdav" => Self::Webdav,
+            "webhook" => Self::by_rules(rules),
             _ => Self::Rvp,
         }
     }
 
-    /// The dialect of a callback whose mailbox is not known.
-    pub fn of_callback(fields: &impl Headers) -> Self {
-        if fields.contains(gena::SID) { Self::Gena } else { Self::Rvp }
+    /// The dialect of a callback whose mailbox is not known. `rules` are those of webhooks, if there are any: nothing
+    /// in a callback shows that it is one.
+    pub fn of_callback(fields: &impl Headers, rules: Option<&Arc<webhook::Rules>>) -> Self {
+        if fields.contains(gena::SID) {
+            return Self::Gena;
+        }
+        match rules {
+            Some(rules) => Self::Webhook(rules.clone()),
+            None => Self::Rvp,
+        }
     }
 
     /// Its name in the file, and in mailboxes.
@@ -104,41 +124,93 @@ impl Dialect {
             Self::Rvp => "rvp",
             Self::Gena => "gena",
             Self::Webdav => "webdav",
+            Self::Webhook(_) => "webhook",
         }
     }
 
-    /// What a client's request means to the gateway. `names` are those of the upstream, beside the one in
-    /// the request.
-    pub fn read_request(&self, head: &RequestHead, names: &[String], client: IpAddr) -> Reading {
+    /// Whether the body of a request must be known to tell what it means; if so, how many bytes it may have.
+    pub fn reads_content(&self, head: &RequestHead) -> Option<usize> {
+        match self {
+            Self::Rvp | Self::Gena | Self::Webdav => None,
+            Self::Webhook(rules) => webhook::reads_content(rules, head).then_some(webhook::LARGEST_CONTENT),
+        }
+    }
+
+    /// What a client's request means to the gateway. `content` is its body, if that [must be
+    /// known](Self::reads_content); `names` are those of the upstream, beside the one in the request.
+    pub fn read_request(
+        &self,
+        head: &RequestHead,
+        content: Option<&[u8]>,
+        names: &[String],
+        client: IpAddr,
+    ) -> Reading {
         match self {
             Self::Rvp => rvp::read_request(head, names, client),
             Self::Gena => gena::read_request(head, client),
             Self::Webdav => webdav::read_request(head, client),
+            Self::Webhook(rules) => webhook::read_request(rules, head, content, names, client),
         }
     }
 
-    /// The head of a subscription as it goes upstream: with the gateway's callback address in place of the
-    /// client's.
-    pub fn with_callback(&self, head: &RequestHead, address: &str) -> Bytes {
+    /// The path of the subscriptions that a request is about.
+    pub fn node<'a>(&self, head: &'a RequestHead) -> &'a str {
+        match self {
+            Self::Rvp | Self::Gena | Self::Webdav => head.path(),
+            Self::Webhook(rules) => webhook::node(rules, head),
+        }
+    }
+
+    /// Whether later requests about a subscription may give its callback address again. What is subscribed to again
+    /// is renewed then, in the same mailbox.
+    pub fn repeats_callback(&self) -> bool {
+        match self {
+            Self::Rvp | Self::Gena | Self::Webdav => false,
+            Self::Webhook(_) => true,
+        }
+    }
+
+    /// A request as it goes upstream: its head, with the gateway's callback address in place of the client's, and its
+    /// body if that was read.
+    pub fn with_callback(&self, head: &RequestHead, content: Option<&[u8]>, address: &str) -> Bytes {
         match self {
             Self::Rvp | Self::Webdav => head.with_field(CALL_BACK, address),
             Self::Gena => gena::with_callback(head, address),
+            Self::Webhook(rules) => webhook::with_callback(rules, head, content, address),
         }
     }
 
-    /// The field with the client's callback address.
-    pub fn callback_field(&self) -> &'static str {
+    /// The field with the client's callback address, if it is always the same one.
+    pub fn callback_field(&self) -> Option<&'static str> {
         match self {
-            Self::Rvp | Self::Webdav => CALL_BACK,
-            Self::Gena => gena::CALLBACK,
+            Self::Rvp | Self::Webdav => Some(CALL_BACK),
+            Self::Gena => Some(gena::CALLBACK),
+            Self::Webhook(_) => None,
         }
     }
 
-    /// What the upstream's 2xx answer to a subscription or a renewal says.
+    /// What the head of the upstream's 2xx answer to a subscription or a renewal says.
     pub fn read_grant(&self, fields: &impl Headers) -> Grant {
         match self {
             Self::Rvp | Self::Webdav => exchange::read_grant(fields),
             Self::Gena => gena::read_grant(fields),
+            Self::Webhook(rules) => webhook::read_grant(rules, fields),
+        }
+    }
+
+    /// Whether the body of that answer says something; if so, how many bytes of it are read.
+    pub fn reads_answer(&self) -> Option<usize> {
+        match self {
+            Self::Rvp | Self::Gena | Self::Webdav => None,
+            Self::Webhook(rules) => rules.reads_answer().then_some(webhook::LARGEST_CONTENT),
+        }
+    }
+
+    /// What the body of that answer says.
+    pub fn read_answer(&self, fields: &impl Headers, content: &[u8]) -> Grant {
+        match self {
+            Self::Rvp | Self::Gena | Self::Webdav => Grant::default(),
+            Self::Webhook(rules) => webhook::read_content(rules, fields, content),
         }
     }
 
@@ -148,6 +220,7 @@ impl Dialect {
             Self::Rvp => rvp::DEFAULT_LEASE,
             Self::Gena => gena::DEFAULT_LEASE,
             Self::Webdav => webdav::DEFAULT_LEASE,
+            Self::Webhook(rules) => rules.lease.default,
         }
     }
 
@@ -156,6 +229,15 @@ impl Dialect {
         match self {
             Self::Rvp | Self::Webdav => method == NOTIFY,
             Self::Gena => method == gena::callback::METHOD,
+            Self::Webhook(rules) => rules.callback.methods.iter().any(|other| other == method),
+        }
+    }
+
+    /// The handshake that a request at a callback address begins, if it is not a callback but one of these.
+    pub fn handshake(&self, head: &RequestHead, content: &[u8]) -> Option<webhook::Handshake> {
+        match self {
+            Self::Rvp | Self::Gena | Self::Webdav => None,
+            Self::Webhook(rules) => webhook::challenge(rules, head, content),
         }
     }
 
@@ -165,6 +247,7 @@ impl Dialect {
             Self::Rvp => rvp::read_callback(fields, body),
             Self::Gena => gena::read_callback(),
             Self::Webdav => webdav::read_callback(),
+            Self::Webhook(_) => Delivery { class: Class::Message, deep_ack: false },
         }
     }
 
@@ -173,6 +256,7 @@ impl Dialect {
         match self {
             Self::Rvp | Self::Webdav => fields.text("subscription-id"),
             Self::Gena => fields.text(gena::SID),
+            Self::Webhook(_) => None,
         }
     }
 
@@ -180,7 +264,7 @@ impl Dialect {
     pub fn addressee(&self, body: &[u8]) -> Option<String> {
         match self {
             Self::Rvp => rvp::notification_to(body),
-            Self::Gena | Self::Webdav => None,
+            Self::Gena | Self::Webdav | Self::Webhook(_) => None,
         }
     }
 
@@ -190,15 +274,17 @@ impl Dialect {
             Self::Rvp => rvp::word(verdict, fields.text("rvp-notifications-version")),
             Self::Gena => gena::word(verdict),
             Self::Webdav => exchange::word(verdict),
+            Self::Webhook(rules) => webhook::word(rules, verdict),
         }
     }
 
-    /// How the gateway itself ends a subscription with the upstream's id.
-    pub fn unsubscribe(&self, subscription: &Subscription, id: &str) -> Call {
+    /// How the gateway itself ends a subscription with the upstream's id; none if it has no way to.
+    pub fn unsubscribe(&self, subscription: &Subscription, id: &str) -> Option<Call> {
         match self {
-            Self::Rvp => rvp::unsubscribe(subscription, id),
-            Self::Gena => gena::unsubscribe(subscription, id),
-            Self::Webdav => webdav::unsubscribe(subscription, id),
+            Self::Rvp => Some(rvp::unsubscribe(subscription, id)),
+            Self::Gena => Some(gena::unsubscribe(subscription, id)),
+            Self::Webdav => Some(webdav::unsubscribe(subscription, id)),
+            Self::Webhook(rules) => webhook::unsubscribe(rules, subscription, id),
         }
     }
 
@@ -208,7 +294,7 @@ impl Dialect {
             Self::Rvp => Some(rvp::trial(subscription, lease)),
             Self::Gena => Some(gena::trial(subscription, lease)),
             // What would change a folder for good is not tried.
-            Self::Webdav => None,
+            Self::Webdav | Self::Webhook(_) => None,
         }
     }
 
@@ -216,7 +302,7 @@ impl Dialect {
     pub fn provoke(&self, subscription: &Subscription) -> Option<(Call, String)> {
         match self {
             Self::Rvp => Some(rvp::provoke(subscription)),
-            Self::Gena | Self::Webdav => None,
+            Self::Gena | Self::Webdav | Self::Webhook(_) => None,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! - [`Grant`]: what the upstream's answer to a subscription says.
 //! - [`Delivery`]: what a callback says of itself.
 //! - [`Verdict`]: what became of a callback, to be worded for the upstream.
+//! - [`webhook`]: the family that is told by rules; only there a request's body says what it means.
 
 mod exchange;
 mod family;
@@ -16,6 +17,7 @@ pub mod gena;
 pub mod rvp;
 mod verdict;
 pub mod webdav;
+pub mod webhook;
 
 use std::time::Duration;
 

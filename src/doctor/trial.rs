@@ -114,7 +114,7 @@ impl Trial<'_> {
             Ok(door) => door,
             Err(why) => return not_tried(why),
         };
-        let dialect = Dialect::of_server(self.upstream.dialect, self.server);
+        let dialect = Dialect::of_server(self.upstream.dialect, self.upstream.rules.as_ref(), self.server);
         let awaited = match door {
             Door::Gateway(_) => None,
             Door::Upstream => match Awaited::bind(self.config, dialect.clone()) {
@@ -266,10 +266,13 @@ impl Trial<'_> {
         let Some(id) = &grant.subscription_id else {
             return Lease::Left("the upstream gave it no id".to_owned());
         };
+        let Some(request) = dialect.unsubscribe(subscription, id) else {
+            return Lease::Left("only its client could end it".to_owned());
+        };
         let mut left = String::new();
         for pause in END_AFTER {
             sleep(pause).await;
-            left = match self.ask(door, dialect.unsubscribe(subscription, id), "").await {
+            left = match self.ask(door, request.clone(), "").await {
                 Ok(answer) if (200..300).contains(&answer.head.status) => return Lease::Over,
                 Ok(answer) => format!("UNSUBSCRIBE was answered {}", answer.head.status),
                 Err(Unanswered { why, .. }) => format!("UNSUBSCRIBE was not answered: {why}"),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::timeout;
 
-use super::Gateway;
+use super::{Gateway, subscribe};
 use crate::clock;
 use crate::config::DeepAck;
 use crate::dialect::{CallbackRefusal, Dialect, Verdict};
@@ -27,7 +27,8 @@ impl Service for Callbacks {
         if self.0.config().callback.allow.iter().any(|net| net.contains(&source)) {
             return Ok(());
         }
-        Err(self.refuse(None, CallbackRefusal::Source, &Dialect::of_callback(&head.fields), head))
+        let dialect = self.0.dialect_of_callback(&head.fields);
+        Err(self.refuse(None, CallbackRefusal::Source, &dialect, head))
     }
 
     fn unreadable(&self, status: u16) {
@@ -47,10 +48,13 @@ impl Service for Callbacks {
     async fn call(&self, request: Request) -> Response {
         let found = self.mailbox_for(&request).await;
         let dialect = match &found {
-            Ok(found) => Dialect::of_subscription(&found.subscription),
-            Err(_) => Dialect::of_callback(&request.head.fields),
+            Ok(found) => self.0.dialect_of_subscription(&found.subscription),
+            Err(_) => self.0.dialect_of_callback(&request.head.fields),
         };
         let mailbox = found.as_ref().ok().map(|found| found.id);
+        if let Some(answer) = self.shake_hands(mailbox, &dialect, &request).await {
+            return answer;
+        }
         let taken_in = match found {
             _ if !dialect.is_callback(&request.head.method) => Err(CallbackRefusal::Method),
             Ok(found) => self.take_in(found.id, &dialect, &request).await,
@@ -64,6 +68,33 @@ impl Service for Callbacks {
 }
 
 impl Callbacks {
+    /// The answer to an upstream that asks whether an address wants to be called; none if it does not ask that.
+    async fn shake_hands(
+        &self,
+        mailbox: Option<MailboxId>,
+        dialect: &Dialect,
+        request: &Request,
+    ) -> Option<Response> {
+        let gateway = &*self.0;
+        let handshake = dialect.handshake(&request.head, &request.body)?;
+        let refuse = || Some(self.refuse(mailbox, CallbackRefusal::Unknown, dialect, &request.head));
+        let Some(mailbox) = mailbox else {
+            return if handshake.of_the_gone { Some(handshake.answer) } else { refuse() };
+        };
+        let id = gateway.store.report(mailbox).await.ok().and_then(|report| report.subscription_id);
+        if !handshake.is_about(id.as_deref()) {
+            return refuse();
+        }
+        if handshake.ends {
+            subscribe::end(gateway, mailbox).await;
+        } else if let Some(lease) = handshake.lease {
+            // One that ended meanwhile needs no lease.
+            let _ = gateway.store.grant(mailbox, None, clock::now() + lease).await;
+        }
+        tracing::info!(%mailbox, ends = handshake.ends, "the upstream asked for the callback address");
+        Some(handshake.answer)
+    }
+
     async fn take_in(
         &self,
         mailbox: MailboxId,
@@ -114,7 +145,7 @@ impl Callbacks {
         if let Ok(token) = last_segment.parse::<CallbackToken>() {
             return only_one(store.find(Lookup::Token(token)).await);
         }
-        let dialect = Dialect::of_callback(&request.head.fields);
+        let dialect = self.0.dialect_of_callback(&request.head.fields);
         if let Some(id) = dialect.subscription_id(&request.head.fields) {
             let found = store.find(Lookup::SubscriptionId { id, node: None }).await;
             if !found.is_empty() {

@@ -10,6 +10,7 @@
 //! - [`subscribe`]: what a subscription means for mailboxes, before it goes upstream and when its answer
 //!   comes.
 //! - [`newcomers`]: clients that have no answer to their subscription yet.
+//! - [`answers`]: what the body of an answer says of a subscription.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`passage`]: a request on its way.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
@@ -25,6 +26,7 @@
 //! Polls, callbacks and deliveries know nothing of pingora, and of each other only through the store.
 
 pub mod access;
+mod answers;
 pub mod callback;
 pub mod datagrams;
 pub mod deliver;
@@ -53,8 +55,9 @@ use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, EdgeLimits, LiveConfig};
-use crate::http1::{Allowance, Budget, HeadLimits, ServeLimits, Times};
-use crate::mailbox::{CallbackToken, Lost, MailboxId, Timestamp};
+use crate::dialect::Dialect;
+use crate::http1::{Allowance, Budget, HeadLimits, Headers, ServeLimits, Times};
+use crate::mailbox::{CallbackToken, Lost, MailboxId, Subscription, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
@@ -201,6 +204,20 @@ impl Gateway {
         self.config.store(Arc::new(next));
         self.see_policies();
         Ok(())
+    }
+
+    /// The dialect in which a mailbox's subscription was written.
+    pub fn dialect_of_subscription(&self, subscription: &Subscription) -> Dialect {
+        let config = self.config();
+        let named = config.upstreams.iter().find(|upstream| *upstream.name == *subscription.upstream);
+        let upstream = named.or_else(|| config.upstreams.first());
+        Dialect::of_subscription(subscription, upstream.and_then(|upstream| upstream.rules.as_ref()))
+    }
+
+    /// The dialect of a callback whose mailbox is not known: nobody can tell which upstream sent it.
+    pub fn dialect_of_callback(&self, fields: &impl Headers) -> Dialect {
+        let config = self.config();
+        Dialect::of_callback(fields, config.upstreams.iter().find_map(|upstream| upstream.rules.as_ref()))
     }
 
     /// Counts and logs what a mailbox lost.

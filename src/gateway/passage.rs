@@ -10,6 +10,7 @@ use std::time::Instant;
 use nix::sys::socket::{Shutdown, shutdown};
 use pingora::{Error, ErrorType};
 
+use super::answers::PassingAnswer;
 use super::description::Rewriter;
 use super::newcomers::Newcomer;
 use super::subscribe::Intent;
@@ -31,6 +32,8 @@ pub struct Passage {
     pub(super) socket: Option<RawFd>,
     /// Whom the answer makes a subscriber; this goes when it was written.
     pub(super) newcomer: Option<Newcomer>,
+    /// The answer, if its body says something of a subscription.
+    pub(super) answer: Option<PassingAnswer>,
     /// The origin under which the client knows the gateway, if that goes into descriptions.
     pub(super) origin: Option<String>,
     /// What writes the answer anew, if it is a description.

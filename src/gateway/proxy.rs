@@ -20,6 +20,7 @@ use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
+use super::answers::PassingAnswer;
 use super::description;
 use super::hop;
 use super::passage::{Passage, Way, WayIn};
@@ -181,6 +182,8 @@ impl ProxyHttp for Proxy {
         }
         let intent = std::mem::take(&mut passage.intent);
         let answered = subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await;
+        passage.answer =
+            answered.granted.map(|granted| PassingAnswer::new(&self.0, granted, answer.headers.clone()));
         for (name, value) in answered.fields {
             answer.insert_header(name, value)?;
         }
@@ -208,6 +211,13 @@ impl ProxyHttp for Proxy {
         is_end: bool,
         passage: &mut Passage,
     ) -> pingora::Result<Option<Duration>> {
+        passage.answer = passage
+            .answer
+            .take()
+            .and_then(|mut answer| answer.push(body.as_deref().unwrap_or_default()).then_some(answer));
+        if is_end && let Some(answer) = passage.answer.take() {
+            answer.end(&self.0);
+        }
         if let Some(rewriter) = &mut passage.rewriter {
             *body = rewriter.pass(body.take(), is_end);
         }

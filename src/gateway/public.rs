@@ -36,8 +36,8 @@ use super::{
 use crate::clock;
 use crate::config::Asked;
 use crate::http1::{
-    BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
-    Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply,
+    RequestHead, Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::mailbox::Outcome;
 use crate::tls::Stream;
@@ -323,7 +323,7 @@ impl Public {
     /// Hands the request to pingora. Returns the connection if it can carry another request.
     async fn pass(
         &self,
-        connection: Connection<Stream>,
+        mut connection: Connection<Stream>,
         head: RequestHead,
         peer: SocketAddr,
         client: IpAddr,
@@ -332,6 +332,7 @@ impl Public {
         let version = head.version;
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
+        let mut room = self.gateway.room();
         let way_in = WayIn {
             scheme: if connection.stream().is_tls() { "https" } else { "http" },
             // Asked for only where it counts: that is a call to the system.
@@ -349,15 +350,24 @@ impl Public {
                 Err(Response::text(421, "no server behind this gateway is for this host, path and port"))
             }
             Ok((head, Some(upstream))) => {
-                let prepared =
-                    subscribe::prepare(&self.gateway, &upstream.config, &head, client, way_in.scheme).await;
-                prepared.map(|prepared| (prepared, head, upstream))
+                let content = self.content(&mut connection, &upstream, &head, &mut room).await;
+                match content {
+                    Ok(content) => {
+                        let (config, content) = (&upstream.config, content.as_deref());
+                        let prepared =
+                            subscribe::prepare(&self.gateway, config, &head, content, client, way_in.scheme);
+                        let prepared = prepared.await;
+                        let framing = if content.is_some() { Framing::Empty } else { head.framing };
+                        prepared.map(|prepared| (prepared, head, framing, upstream))
+                    }
+                    Err(answer) => Err(answer),
+                }
             }
             // What was added found no room.
             Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
             Err(error) => Err(Response::text(400, error)),
         };
-        let (prepared, head, upstream) = match prepared {
+        let (prepared, head, framing, upstream) = match prepared {
             Ok(prepared) => prepared,
             Err(answer) => {
                 // Its body is not looked at: the connection ends with the answer.
@@ -366,8 +376,8 @@ impl Public {
             }
         };
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
-        let body = Passing { framing: head.framing, most, room: self.gateway.room() };
-        let stream = ClientStream::new(connection, prepared.head, body, peer);
+        let body = Passing { framing, most, room };
+        let stream = ClientStream::new(connection, prepared.bytes, body, peer);
         let rewrites = upstream.config.rewrite_descriptions;
         let origin = rewrites.then(|| description::origin(way_in.scheme, head.authority())).flatten();
         drop(head);
@@ -399,6 +409,22 @@ impl Public {
         let head =
             forwarded::announce(head, peer.ip().to_canonical(), by, trusted, limits(&self.gateway).head)?;
         Ok((head, Some(upstream)))
+    }
+
+    /// The body of a request that cannot be understood without it.
+    async fn content(
+        &self,
+        connection: &mut Connection<Stream>,
+        upstream: &Upstream,
+        head: &RequestHead,
+        room: &mut Allowance,
+    ) -> Result<Option<Bytes>, Response> {
+        if !self.gateway.config().polling.poll_support {
+            return Ok(None);
+        }
+        let Some(most) = upstream.config.dialect_of(head).reads_content(head) else { return Ok(None) };
+        let limits = ServeLimits { body: most, ..limits(&self.gateway) };
+        Box::pin(read_body(connection, head, limits, room)).await.map(Some)
     }
 
     /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body

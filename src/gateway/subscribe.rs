@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::answers::Granted;
 use super::newcomers::Newcomer;
 use super::{Gateway, poll};
 use crate::clock;
@@ -12,7 +13,7 @@ use crate::config::{Client, EdgeLimits, Upstream};
 use crate::dialect::{Dialect, Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
-use crate::store::{CreateError, Lookup, NewMailbox, Shares};
+use crate::store::{CreateError, Found, Lookup, NewMailbox, Shares};
 use crate::telemetry::Happened;
 
 /// How long a mailbox may wait for the upstream to grant its lease.
@@ -24,8 +25,8 @@ const RETRY_AFTER: u64 = 60;
 /// A request as it goes upstream, and what its answer will mean.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The bytes of its head.
-    pub head: Bytes,
+    /// The bytes of its head, and of its body if that was read.
+    pub bytes: Bytes,
     /// What its answer will mean.
     pub intent: Intent,
 }
@@ -46,6 +47,8 @@ pub enum Intent {
         lease: Option<Duration>,
         /// In which dialect the answer will be.
         dialect: Dialect,
+        /// The fields to be set in it.
+        fields: Vec<Field>,
     },
     /// With a 2xx these mailboxes go.
     Unsubscribe(Vec<MailboxId>),
@@ -98,32 +101,37 @@ pub type Field = (&'static str, String);
 /// upstream: the first callback may be faster than the answer. What must not be passed on comes as its
 /// answer.
 ///
-/// `scheme` is the one under which the client knows the gateway.
+/// `content` is its body, if that [must be known](Dialect::reads_content). `scheme` is the one under which the client knows the gateway.
 pub async fn prepare(
     gateway: &Gateway,
     upstream: &Upstream,
     head: &RequestHead,
+    content: Option<&[u8]>,
     client: IpAddr,
     scheme: &'static str,
 ) -> Result<Prepared, Response> {
     let config = gateway.config();
+    let pass = |intent| Ok(Prepared { bytes: head.with_content(content), intent });
     if !config.polling.poll_support {
-        return Ok(Prepared { head: head.raw(), intent: Intent::Pass });
+        return pass(Intent::Pass);
     }
-    let pass = |intent| Ok(Prepared { head: head.raw(), intent });
-    let dialect = Dialect::of_request(upstream.dialect, head);
-    match dialect.read_request(head, &upstream.server_names, client) {
+    let dialect = upstream.dialect_of(head);
+    match dialect.read_request(head, content, &upstream.server_names, client) {
         Reading::Other => pass(Intent::Pass),
         Reading::Invalid { status, what } => {
             tracing::info!(%client, status, what, "subscription refused");
             Err(Response::text(status, what))
         }
         Reading::Renew { ids, lease } => {
-            let mailboxes = find(gateway, upstream, &ids, head.path()).await;
-            pass(Intent::Renew { mailboxes, lease, dialect })
+            let known = find(gateway, upstream, &dialect, &ids, head).await;
+            let bytes = with_known_callback(gateway, &dialect, head, content, &known);
+            let intent = Intent::Renew { mailboxes: ids_of(&known), lease, dialect, fields: Vec::new() };
+            Ok(Prepared { bytes, intent })
         }
         Reading::Unsubscribe { ids } => {
-            pass(Intent::Unsubscribe(find(gateway, upstream, &ids, head.path()).await))
+            let known = find(gateway, upstream, &dialect, &ids, head).await;
+            let bytes = with_known_callback(gateway, &dialect, head, content, &known);
+            Ok(Prepared { bytes, intent: Intent::Unsubscribe(ids_of(&known)) })
         }
         Reading::Subscribe(mut subscribe) => {
             let principal = subscribe.subscription.principal.as_deref();
@@ -132,14 +140,60 @@ pub async fn prepare(
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
             subscribe.subscription.dialect = dialect.name().into();
             subscribe.subscription.upstream = upstream.name.as_str().into();
+            let known = find(gateway, upstream, &dialect, subscribe.renews.as_slice(), head).await;
+            if let Some(fields) = renews(gateway, &dialect, &subscribe, &known, scheme) {
+                let bytes = with_known_callback(gateway, &dialect, head, content, &known);
+                let (mailboxes, lease) = (ids_of(&known), subscribe.lease);
+                return Ok(Prepared { bytes, intent: Intent::Renew { mailboxes, lease, dialect, fields } });
+            }
             let token = CallbackToken::from_random(rand::random());
             let address = gateway.callback_address(token, subscribe.subscription.callback.as_deref());
-            let replaces = find(gateway, upstream, subscribe.renews.as_slice(), head.path()).await;
-            let head = dialect.with_callback(head, &address);
-            let subscribed = open(gateway, dialect, subscribe, token, replaces, scheme).await?;
-            Ok(Prepared { head, intent: Intent::Subscribe(Box::new(subscribed)) })
+            let bytes = dialect.with_callback(head, content, &address);
+            let subscribed = open(gateway, dialect, subscribe, token, ids_of(&known), scheme).await?;
+            Ok(Prepared { bytes, intent: Intent::Subscribe(Box::new(subscribed)) })
         }
     }
+}
+
+/// Whether what is subscribed to is there already and only goes on: the fields to be set in the answer, which are those
+/// that its client was given before. Somebody at another address is not told them; there it begins anew.
+fn renews(
+    gateway: &Gateway,
+    dialect: &Dialect,
+    subscribe: &Subscribe,
+    known: &[Found],
+    scheme: &str,
+) -> Option<Vec<Field>> {
+    let [one] = known else { return None };
+    let same_client = one.subscription.subscriber == subscribe.subscription.subscriber;
+    if !dialect.repeats_callback() || !same_client {
+        return None;
+    }
+    let keys = gateway.store.keys(one.id).ok()?;
+    Some(vec![content_location(scheme, &subscribe.subscription.host, keys.poll_key)])
+}
+
+/// A request about a mailbox that is known. If it gives a callback address again, that is the one which the upstream
+/// knows.
+fn with_known_callback(
+    gateway: &Gateway,
+    dialect: &Dialect,
+    head: &RequestHead,
+    content: Option<&[u8]>,
+    known: &[Found],
+) -> Bytes {
+    if dialect.repeats_callback()
+        && let [one] = known
+        && let Ok(keys) = gateway.store.keys(one.id)
+    {
+        let address = gateway.callback_address(keys.token, one.subscription.callback.as_deref());
+        return dialect.with_callback(head, content, &address);
+    }
+    head.with_content(content)
+}
+
+fn ids_of(found: &[Found]) -> Vec<MailboxId> {
+    found.iter().map(|found| found.id).collect()
 }
 
 async fn open(
@@ -170,6 +224,10 @@ async fn open(
         Response::text(status, error).with("Retry-After", RETRY_AFTER)
     })?;
     gateway.metrics.mailbox_created();
+    if dialect.repeats_callback() && subscribe.renews.is_some() {
+        // The upstream may ask for it by its id before it answers. The mailbox cannot have ended yet.
+        let _ = gateway.store.grant(mailbox, subscribe.renews.as_deref(), lease_ends).await;
+    }
     let life_time = &gateway.config().polling.limits.life_time;
     let message_life_time = wish.map(|wish| life_time.apply(Some(wish)));
     let lease = subscribe.lease;
@@ -197,14 +255,31 @@ fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
 
 /// The mailboxes of these subscriptions. Ids are an upstream's own: two may well have the same. A mailbox of an older
 /// version of the gateway does not say whose it is.
-async fn find(gateway: &Gateway, upstream: &Upstream, ids: &[String], node: &str) -> Vec<MailboxId> {
+async fn find(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    dialect: &Dialect,
+    ids: &[String],
+    head: &RequestHead,
+) -> Vec<Found> {
+    let is_its = |found: &Found| {
+        let name = &*found.subscription.upstream;
+        name.is_empty() || name == upstream.name
+    };
     let mut found = Vec::new();
     for id in ids {
-        let wanted = Lookup::SubscriptionId { id, node: Some(node) };
-        let mailboxes = gateway.store.find(wanted).await;
-        let is_its = |name: &str| name.is_empty() || name == upstream.name;
-        let of_it = mailboxes.iter().filter(|found| is_its(&found.subscription.upstream));
-        found.extend(of_it.map(|found| found.id));
+        let node = Some(dialect.node(head));
+        let mut here = gateway.store.find(Lookup::SubscriptionId { id, node }).await;
+        here.retain(is_its);
+        if here.is_empty() && dialect.repeats_callback() {
+            // The same node may have another path, such as a project's by name and by number.
+            here = gateway.store.find(Lookup::SubscriptionId { id, node: None }).await;
+            here.retain(|found| is_its(found) && *found.subscription.dialect == *dialect.name());
+            if here.len() > 1 {
+                here.clear();
+            }
+        }
+        found.extend(here);
     }
     found
 }
@@ -216,6 +291,8 @@ pub struct Answered {
     pub fields: Vec<Field>,
     /// To be dropped when the client has it.
     pub newcomer: Option<Newcomer>,
+    /// Of whom its body says more.
+    pub granted: Option<Granted>,
 }
 
 /// The upstream's answer came. What is left of the intent is what [`give_up`] would have to undo.
@@ -224,16 +301,19 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
         give_up(gateway, intent).await;
         return Answered::default();
     }
-    let lease_ends = |dialect: &Dialect, granted: Option<Duration>, asked: Option<Duration>| {
-        clock::now() + granted.or(asked).unwrap_or(dialect.default_lease())
+    let lease = |dialect: &Dialect, granted: Option<Duration>, asked: Option<Duration>| {
+        granted.or(asked).unwrap_or(dialect.default_lease())
+    };
+    let of_body = |dialect: Dialect, mailboxes, lease| {
+        dialect.reads_answer().map(|most| Granted { mailboxes, dialect, lease, most })
     };
     match intent {
         Intent::Pass => {}
         Intent::Subscribe(subscribed) => {
             let grant = subscribed.dialect.read_grant(fields);
             let id = grant.subscription_id.as_deref();
-            let lease_ends = lease_ends(&subscribed.dialect, grant.lease, subscribed.lease);
-            if gateway.store.grant(subscribed.mailbox, id, lease_ends).await.is_err() {
+            let lease = lease(&subscribed.dialect, grant.lease, subscribed.lease);
+            if gateway.store.grant(subscribed.mailbox, id, clock::now() + lease).await.is_err() {
                 tracing::warn!(mailbox = %subscribed.mailbox, "the upstream granted a lease too late");
                 return Answered::default();
             }
@@ -243,18 +323,22 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
             for older in &subscribed.replaces {
                 end(gateway, *older).await;
             }
-            return Answered { fields: subscribed.fields(), newcomer: Some(subscribed.newcomer) };
+            let fields = subscribed.fields();
+            let granted = of_body(subscribed.dialect, vec![subscribed.mailbox], lease);
+            return Answered { fields, newcomer: Some(subscribed.newcomer), granted };
         }
-        Intent::Renew { mailboxes, lease, dialect } => {
-            let lease_ends = lease_ends(&dialect, dialect.read_grant(fields).lease, lease);
-            for mailbox in mailboxes {
+        Intent::Renew { mailboxes, lease: asked, dialect, fields: told } => {
+            let lease = lease(&dialect, dialect.read_grant(fields).lease, asked);
+            for &mailbox in &mailboxes {
                 // One that ended meanwhile is not revived: its messages are gone already.
-                let renewed = gateway.store.grant(mailbox, None, lease_ends).await.is_ok();
+                let renewed = gateway.store.grant(mailbox, None, clock::now() + lease).await.is_ok();
                 tracing::debug!(%mailbox, renewed, "lease renewed");
                 if renewed {
                     gateway.traffic.tell(mailbox, || Happened::Renewed);
                 }
             }
+            let granted = of_body(dialect, mailboxes, lease);
+            return Answered { fields: told, newcomer: None, granted };
         }
         Intent::Unsubscribe(mailboxes) => {
             for mailbox in mailboxes {
@@ -286,8 +370,7 @@ pub(super) async fn end(gateway: &Gateway, mailbox: MailboxId) {
 impl Subscribed {
     fn fields(&self) -> Vec<Field> {
         let Self { scheme, host, poll_key, .. } = self;
-        let origin = if host.is_empty() { String::new() } else { format!("{scheme}://{host}") };
-        let mut fields = vec![("Content-Location", format!("{origin}{}{poll_key}", poll::PATH))];
+        let mut fields = vec![content_location(scheme, host, *poll_key)];
         if let Some(applied) = self.message_life_time {
             fields.push(("Poll-Message-Lifetime", applied.as_secs().to_string()));
         }
@@ -296,4 +379,10 @@ impl Subscribed {
         }
         fields
     }
+}
+
+/// Where a client polls that knows the gateway under this scheme and name.
+fn content_location(scheme: &str, host: &str, poll_key: PollKey) -> Field {
+    let origin = if host.is_empty() { String::new() } else { format!("{scheme}://{host}") };
+    ("Content-Location", format!("{origin}{}{poll_key}", poll::PATH))
 }

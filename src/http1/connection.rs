@@ -195,18 +195,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Passes a body on as it comes, chunk heads and all, without holding more of it than was read at once.
-    /// Each piece must come within `within`, and be taken.
+    /// Each piece must come within `within`, and be taken; `seen` is shown it.
     pub async fn pass_body<T: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         to: &mut Connection<T>,
         framing: Framing,
         within: Duration,
+        mut seen: impl FnMut(&[u8]),
     ) -> Result<(), BodyError> {
         let mut remaining = Remaining::of(framing);
         loop {
             let length = remaining.take(&self.input)?;
             let piece = self.input.split_to(length).freeze();
             if !piece.is_empty() {
+                seen(&piece);
                 to.write(piece, Bytes::new(), within).await?;
             }
             if remaining.is_done() {

@@ -167,6 +167,15 @@ impl RequestHead {
         head.freeze()
     }
 
+    /// The request's bytes, if its body was read: that stands behind the head, has a length even if it came in
+    /// chunks, and nobody is asked any more whether it may come. Without a body they are those of the head.
+    pub fn with_content(&self, content: Option<&[u8]>) -> Bytes {
+        const REPLACED: [&str; 4] = ["content-length", "transfer-encoding", "trailer", "expect"];
+        let Some(content) = content else { return self.raw() };
+        let head = self.with_the_only(&REPLACED, "Content-Length", content.len().to_string().as_bytes());
+        [&head, content].concat().into()
+    }
+
     /// The head's bytes as they came.
     pub fn raw(&self) -> Bytes {
         self.fields.raw().clone()

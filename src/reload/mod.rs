@@ -9,6 +9,7 @@
 mod watch;
 
 use std::panic::resume_unwind;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::spawn_blocking;
@@ -37,6 +38,11 @@ impl Reloader {
     /// Where the configuration is read.
     pub fn origin(&self) -> Option<&Origin> {
         self.origin.as_ref()
+    }
+
+    /// The files that the configuration consists of beside its own.
+    fn parts(&self) -> Vec<PathBuf> {
+        self.gateway.config().upstreams.iter().filter_map(|upstream| upstream.webhook.clone()).collect()
     }
 
     /// Reads the configuration again, and follows it. `by` says who wanted that. It is done to its end even if

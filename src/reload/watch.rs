@@ -39,7 +39,7 @@ pub async fn watch(reloader: Arc<Reloader>, file: PathBuf, stop: CancellationTok
     let mut watched = BTreeSet::new();
     loop {
         // A link may come to lead elsewhere.
-        for directory in directories(&file) {
+        for directory in reloader.parts().iter().chain([&file]).flat_map(|file| directories(file)) {
             match watcher.watch(&directory, RecursiveMode::NonRecursive) {
                 Ok(()) => _ = watched.insert(directory),
                 // One that is watched already may be gone meanwhile.

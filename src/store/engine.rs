@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use super::{
-    Bell, Caps, CreateError, Expired, Found, Gone, Lookup, NewMailbox, OfferError, StoreTotals, Turn,
+    Bell, Caps, CreateError, Expired, Found, Gone, Keys, Lookup, NewMailbox, OfferError, StoreTotals, Turn,
 };
 use crate::mailbox::{
     Batch, BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, MailboxTotals, Offered,
@@ -280,6 +280,12 @@ impl<J: Journal> Engine<J> {
         // A shorter lease must be seen in time; a longer one is seen when the old deadline comes.
         self.look_by(mailbox, &mut state, lease_ends);
         Ok(self.record(&slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
+    }
+
+    pub(super) fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone> {
+        let slot = self.slot(mailbox)?;
+        let poll_key = slot.lock().poll_key;
+        Ok(Keys { token: slot.token, poll_key })
     }
 
     pub(super) fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<Receipt, Gone> {

@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use super::clients::{Book, InMemory};
 use super::engine::{self, Engine, Journal, Receipt, Step};
 use super::{
-    Bell, Caps, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport,
-    MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Replay, ReplayError,
-    RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
+    Bell, Caps, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Keys, Lookup,
+    MailboxReport, MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Replay,
+    ReplayError, RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
     BatchLimits, Buffered, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
@@ -78,6 +78,10 @@ impl MailboxStore for MemoryStore {
         lease_ends: Timestamp,
     ) -> Result<(), Gone> {
         self.0.grant(mailbox, subscription_id, lease_ends).map(Receipt::ignore)
+    }
+
+    fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone> {
+        self.0.keys(mailbox)
     }
 
     async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError> {

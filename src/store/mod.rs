@@ -112,6 +112,15 @@ pub struct Found {
     pub pace: Pace,
 }
 
+/// What the wire shows of a mailbox: its upstream the one, its client the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Keys {
+    /// Who delivers to it knows this.
+    pub token: CallbackToken,
+    /// Who polls it knows this.
+    pub poll_key: PollKey,
+}
+
 /// Why a mailbox could not be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
@@ -233,6 +242,9 @@ pub trait MailboxStore: Send + Sync + 'static {
         subscription_id: Option<&str>,
         lease_ends: Timestamp,
     ) -> Result<(), Gone>;
+
+    /// What the wire shows of a mailbox.
+    fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone>;
 
     /// From now on the mailbox is found by this poll key alone. A poll that is held there loses its turn; one that
     /// had found the mailbox by the old key at this very moment may still be answered.

@@ -18,7 +18,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_pollgate");
 const PATIENCE: &str = "120";
 
 /// What must be there, among other things.
-const CONTENTS: [&str; 14] = [
+const CONTENTS: [&str; 15] = [
     "./usr/bin/pollgate",
     "./etc/pollgate/pollgate.toml",
     "./usr/lib/systemd/system/pollgate.service",
@@ -28,6 +28,7 @@ const CONTENTS: [&str; 14] = [
     "./usr/share/bash-completion/completions/pollgate",
     "./usr/share/zsh/vendor-completions/_pollgate",
     "./usr/share/fish/vendor_completions.d/pollgate.fish",
+    "./usr/share/pollgate/dialects/websub.toml",
     "./usr/share/pollgate/prometheus/alerts.yml",
     "./usr/share/pollgate/grafana/pollgate.json",
     "./usr/share/doc/pollgate/README.md",

@@ -19,6 +19,7 @@ pub fn settings(gate: &Gate) -> Settings {
         reach: Reach::new(gate.public.to_string(), None),
         host: None,
         dialect: Choice::Auto,
+        rules: None,
         called_by_gateway: false,
         allow: Vec::new(),
         polling: Polling { credentials: None, longest_hold: Duration::from_secs(300), pause: Duration::ZERO },

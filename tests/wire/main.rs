@@ -39,4 +39,5 @@ mod tls;
 mod trace;
 mod upstreams;
 mod webdav;
+mod webhook;
 mod xml;

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::super::address::split_host_and_port;
 use super::super::reader::Reader;
 use super::super::{Config, Forwarded, Upstream};
+use crate::dialect;
 
 /// Reports every contradiction to the reader.
 pub(super) fn check(config: &Config, listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
@@ -12,6 +13,7 @@ pub(super) fn check(config: &Config, listeners: &[(String, SocketAddr)], reader:
     for (at, upstream) in config.upstreams.iter().enumerate() {
         authorities_nobody_asks(upstream, at, &keys, reader);
         some_within_tls_and_some_not(upstream, at, &keys, reader);
+        webhook_and_its_rules(upstream, at, &keys, reader);
         it_is_us(upstream, at, &keys, listeners, reader);
         listener_is_missing(upstream, at, &keys, listeners, reader);
     }
@@ -52,6 +54,25 @@ fn authorities_nobody_asks(upstream: &Upstream, at: usize, keys: &Keys, reader: 
         );
         reader.contradiction(&[&file, &address], sentence);
     }
+}
+
+/// Without rules nothing is a webhook, and whoever names rules believes that they count.
+fn webhook_and_its_rules(upstream: &Upstream, at: usize, keys: &Keys, reader: &mut Reader<'_>) {
+    let (dialect, webhook) = (keys.of(at, "dialect"), keys.of(at, "webhook"));
+    let is_webhook = upstream.dialect == dialect::Choice::Webhook;
+    let sentence = match &upstream.webhook {
+        None if is_webhook => format!(
+            "the dialect webhook needs a file of rules: set {webhook}, such as to \
+             \"/usr/share/pollgate/dialects/websub.toml\""
+        ),
+        Some(file) if !is_webhook => format!(
+            "the rules in {} count only with the dialect webhook, but {dialect} is {}",
+            file.display(),
+            upstream.dialect.as_str()
+        ),
+        _ => return,
+    };
+    reader.contradiction(&[&dialect, &webhook], sentence);
 }
 
 /// What is said within TLS should not be said without, just since another server has the turn.

@@ -31,6 +31,8 @@ pub(in super::super) fn read(section: &mut Section<'_, '_>) -> Upstream {
         ca_file: section.read("ca_file", preset.ca_file, optional_path),
         server_names: section.list("server_names", preset.server_names, address::server_name),
         dialect: section.read("dialect", preset.dialect, dialect),
+        webhook: section.read("webhook", preset.webhook, optional_path),
+        rules: None,
         host: section.read("host", preset.host, |value| choice(value, &HostMode::ALL, HostMode::as_str)),
         connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
         read_timeout: section.read("read_timeout", preset.read_timeout, timeout),

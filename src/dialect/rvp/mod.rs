@@ -11,6 +11,8 @@ mod unsubscribe;
 
 use std::time::Duration;
 
+pub(in crate::dialect) use subscription::is_logical;
+
 pub use callback::{notification_to, read_callback, word};
 pub use subscription::{Names, read_request};
 pub use trial::{provoke, trial};

@@ -56,7 +56,7 @@ fn read_subscribe(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Resul
 
 /// Whether a callback is a principal's URL rather than a client's address: its host is one of the
 /// server's own names, and its port the one under which that name is asked.
-fn is_logical(callback: &Url, authority: &str, names: Names<'_>) -> bool {
+pub(in crate::dialect) fn is_logical(callback: &Url, authority: &str, names: Names<'_>) -> bool {
     let Some(host) = callback.host_str() else { return false };
     let port = callback.port_or_known_default();
     let (own_host, own_port) = split_port(authority);

@@ -45,7 +45,7 @@ enum Ports {
 impl Address {
     /// Where the client of this subscription is to be called; none if it waits for polls only.
     pub(super) fn of(subscription: &Subscription) -> Option<Self> {
-        // Who listens for datagrams is not called: nobody could tell whether one arrived.
+        // Who listens for datagrams is not called: nobody could tell whether one arrived. Nor is a listener within TLS.
         let url = Url::parse(subscription.callback.as_deref()?).ok().filter(|url| url.scheme() == "http")?;
         let own = Ports::Own(url.port_or_known_default()?);
         let ports = match subscription.delivery_mode() {

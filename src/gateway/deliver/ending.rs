@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::upstream::Wish;
 use super::super::{Gateway, subscribe};
-use crate::dialect::Dialect;
-use crate::http1::client::{CallError, call};
+use crate::http1::client::{Call, CallError, call};
 use crate::store::MailboxReport;
 
 /// The largest body of an answer that is read; it means nothing.
@@ -18,7 +17,12 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
     subscribe::end(gateway, mailbox).await;
     // Without an id nothing was granted yet, and there is nothing to end.
     let Some(id) = report.subscription_id.as_deref() else { return };
-    match unsubscribe(gateway, report, id).await {
+    let dialect = gateway.dialect_of_subscription(&report.subscription);
+    let Some(request) = dialect.unsubscribe(&report.subscription, id) else {
+        tracing::info!(%mailbox, "the upstream keeps the subscription until it is told that it is over");
+        return;
+    };
+    match unsubscribe(gateway, report, request).await {
         Ok(200..300) => tracing::info!(%mailbox, "unsubscribed"),
         Ok(status) => {
             tracing::warn!(%mailbox, status, "the upstream keeps a subscription until its lease ends")
@@ -29,7 +33,7 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
     }
 }
 
-async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Result<u16, CallError> {
+async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, request: Call) -> Result<u16, CallError> {
     let subscription = &report.subscription;
     let nowhere = || CallError::Connect(std::io::Error::other("there is no server"));
     let upstream =
@@ -38,7 +42,6 @@ async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Res
     let wish = Wish { client, known: upstream.who_granted(&[report.id]), tried: &[] };
     let server = upstream.server(wish).await.map_err(CallError::Connect)?.ok_or_else(nowhere)?;
     let mut connection = upstream.connect(&server).await?;
-    let request = Dialect::of_subscription(subscription).unsubscribe(subscription, id);
     let within = upstream.config.read_timeout;
     let answer = call(&mut connection, request, b"", LARGEST_BODY, within).await?;
     Ok(answer.head.status)

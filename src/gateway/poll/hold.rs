@@ -257,7 +257,7 @@ fn form(wanted: Option<Form>, found: &[store::Found]) -> Form {
 }
 
 fn is_of_webdav(found: &store::Found) -> bool {
-    Dialect::of_subscription(&found.subscription) == Dialect::Webdav
+    Dialect::of_subscription(&found.subscription, None) == Dialect::Webdav
 }
 
 /// The subscriptions of these mailboxes by the upstream's ids, and those that the poll names in vain.

@@ -48,7 +48,7 @@ use tokio::task::spawn_blocking;
 
 use super::engine::{self, Engine, Waiting};
 use super::{
-    Bell, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Lookup, MailboxReport,
+    Bell, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Keys, Lookup, MailboxReport,
     MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError,
     RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
@@ -109,6 +109,10 @@ impl MailboxStore for DiskStore {
         // What the upstream granted is so, whether it can be written now or later.
         let _ = receipt.kept().await;
         Ok(())
+    }
+
+    fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone> {
+        self.engine.keys(mailbox)
     }
 
     async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError> {
