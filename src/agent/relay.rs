@@ -18,15 +18,15 @@ use url::{Host, Url};
 
 use super::metrics::Metrics;
 use super::reach::{Reach, is_this_machine};
-use super::rewrite::{for_client, for_gateway, place_to_poll};
+use super::rewrite::{for_client, for_gateway, mend_line_ends, place_to_poll};
 use super::state::Record;
 use super::subscriptions::{Subscriptions, ends_in};
 use crate::clock;
 use crate::dialect::{Choice, Dialect, Reading};
 use crate::http1::client::CallError;
 use crate::http1::{
-    Connection, Framing, HeadLimits, Headers, RequestHead, Response, ResponseHead, Times, Version,
-    answer_to_bad_head, refuse,
+    Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead, Response, ResponseHead,
+    Times, Version, answer_to_bad_head, refuse,
 };
 use crate::tls::Stream;
 
@@ -74,6 +74,9 @@ impl Relay {
             let head = match client.next_request_head(limits, Times::CLIENT, &self.stop).await {
                 Ok(Some(head)) => head,
                 Ok(None) => return,
+                Err(ReadHeadError::Head(HeadError::Malformed(_))) if mend_line_ends(client.input_mut()) => {
+                    continue;
+                }
                 Err(error) => {
                     if let Some(answer) = answer_to_bad_head(&error) {
                         refuse(client, Version::Http11, answer, Times::CLIENT).await;
