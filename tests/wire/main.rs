@@ -38,5 +38,6 @@ mod smuggling;
 mod subscribe;
 mod tls;
 mod trace;
+mod upstreams;
 mod webdav;
 mod xml;

@@ -82,7 +82,8 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
         StoreKind::Disk => format!("messages are kept in {}", config.store.path.display()),
         StoreKind::Memory => "messages are kept in memory, and lost when this process ends".to_owned(),
     };
-    let upstream = config.upstream.address.clone();
+    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.address.as_str()).collect();
+    let upstream = upstreams.join(", ");
     let running = match upgrade {
         true => start_behind(origin, config, listeners).await?,
         false => app::start_from(Some(origin), config, listeners)?,
