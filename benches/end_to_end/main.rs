@@ -11,6 +11,8 @@
 //! - `listeners`: our own server's parser beside hyper; see [`listeners`].
 //! - `deliver`: the time from a callback to its delivery, alone and beside as many clients that cannot be
 //!   reached.
+//! - `agent`: what the gateway and an agent add between a callback and a client that listens, and what an idle
+//!   agent uses.
 //! - `reload`: the time of a proxied request while the configuration is read again.
 //! - `slow-http`: a healthy client, in quiet and while slowhttptest attacks; `benches/slow_http.sh` runs it. With
 //!   the names of attacks behind it, such as `slow-read`, only those.
@@ -21,6 +23,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
+mod agent;
 mod bare;
 mod client;
 mod deliver;
@@ -73,6 +76,7 @@ async fn run(words: &[&str]) -> ExitCode {
     match words {
         ["peers", words @ ..] => return peers::run(words).await,
         ["listeners"] => return listeners::run().await,
+        ["agent"] => return agent::run().await,
         ["deliver"] => return deliver::run().await,
         ["reload"] => return reload::run().await,
         ["slow-http", words @ ..] => return slow_http::run(words).await,

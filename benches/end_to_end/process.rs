@@ -63,12 +63,21 @@ impl Server {
 
     /// Memory of its own in KiB (proc(5): `Pss` of `smaps_rollup`).
     pub fn memory_kib(&self) -> u64 {
-        let pss = |pid: Pid| -> u64 {
+        self.rollup("Pss:")
+    }
+
+    /// All memory that it has in use in KiB, what it shares with others too (proc(5): `Rss`).
+    pub fn resident_kib(&self) -> u64 {
+        self.rollup("Rss:")
+    }
+
+    fn rollup(&self, field: &str) -> u64 {
+        let of = |pid: Pid| -> u64 {
             let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
-            let line = rollup.lines().find(|line| line.starts_with("Pss:")).unwrap();
+            let line = rollup.lines().find(|line| line.starts_with(field)).unwrap();
             line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
-        self.processes().into_iter().map(pss).sum()
+        self.processes().into_iter().map(of).sum()
     }
 
     /// Waits until it has nothing left to do: it uses no CPU time.

@@ -18,7 +18,7 @@ use url::{Host, Url};
 
 use super::metrics::Metrics;
 use super::reach::{Reach, is_this_machine};
-use super::rewrite::{for_client, for_gateway, place_to_poll};
+use super::rewrite::{for_client, for_gateway, mend_line_ends, place_to_poll};
 use super::state::Record;
 use super::subscriptions::{Subscriptions, ends_in};
 use crate::clock;
@@ -26,8 +26,8 @@ use crate::dialect::webhook::Rules;
 use crate::dialect::{Choice, Dialect, Grant, Reading};
 use crate::http1::client::CallError;
 use crate::http1::{
-    Allowance, ChunkScanner, Connection, Framing, HeadError, HeadLimits, Headers, RequestHead, Response,
-    ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Allowance, ChunkScanner, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead,
+    Response, ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::tls::Stream;
 
@@ -77,6 +77,9 @@ impl Relay {
             let head = match client.next_request_head(limits, Times::CLIENT, &self.stop).await {
                 Ok(Some(head)) => head,
                 Ok(None) => return,
+                Err(ReadHeadError::Head(HeadError::Malformed(_))) if mend_line_ends(client.input_mut()) => {
+                    continue;
+                }
                 Err(error) => {
                     if let Some(answer) = answer_to_bad_head(&error) {
                         refuse(client, Version::Http11, answer, Times::CLIENT).await;

@@ -37,6 +37,27 @@ pub(super) fn for_gateway(head: &RequestHead, host: Option<&str>, field: Option<
     out.freeze()
 }
 
+/// Gives the lines of the head that `input` begins with the ends that a gateway insists on: Miranda ends them with
+/// a lone LF. Whether there were any to be mended; not before the whole head has come.
+pub(super) fn mend_line_ends(input: &mut BytesMut) -> bool {
+    let mut mended = BytesMut::with_capacity(input.len() + 64);
+    let mut length = 0;
+    for line in input.split_inclusive(|b| *b == b'\n') {
+        let Some(content) = line.strip_suffix(b"\n") else { return false };
+        let content = content.strip_suffix(b"\r").unwrap_or(content);
+        length += line.len();
+        mended.put(content);
+        mended.put(&b"\r\n"[..]);
+        if content.is_empty() {
+            let is_changed = mended.len() > length;
+            mended.put(&input[length..]);
+            *input = mended;
+            return is_changed;
+        }
+    }
+    false
+}
+
 /// An answer as the client gets it: without the place to poll, which is for the agent.
 pub(super) fn for_client(head: &ResponseHead) -> Bytes {
     if place_to_poll(head).is_none() {
@@ -110,6 +131,25 @@ mod tests {
         assert_eq!(lines(&for_gateway(&head, None, None)), "GET /a?b HTTP/1.0\nHost: im.example:8080");
         let root = request("OPTIONS * HTTP/1.1\nHost: im.example");
         assert_eq!(lines(&for_gateway(&root, None, None)), "OPTIONS * HTTP/1.1\nHost: im.example");
+    }
+
+    #[test]
+    fn lone_line_feeds_become_line_ends_and_a_body_stays_as_it_is() {
+        for (input, is_mended, expected) in [
+            ("GET / HTTP/1.1\nHost: h\n\na\nb", true, "GET / HTTP/1.1\r\nHost: h\r\n\r\na\nb"),
+            ("GET / HTTP/1.1\r\nHost: h\n\r\n", true, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"),
+            ("GET / HTTP/1.1\r\nHost: h\r\n\r\na\n\n", false, "GET / HTTP/1.1\r\nHost: h\r\n\r\na\n\n"),
+            ("GET / HTTP/1.1\nHost: h\n", false, "GET / HTTP/1.1\nHost: h\n"),
+            ("GET / HTTP/1.1\nHost: h", false, "GET / HTTP/1.1\nHost: h"),
+            ("", false, ""),
+        ] {
+            let mut bytes = BytesMut::from(input);
+            assert_eq!(
+                (mend_line_ends(&mut bytes), &bytes[..]),
+                (is_mended, expected.as_bytes()),
+                "{input:?}"
+            );
+        }
     }
 
     #[test]

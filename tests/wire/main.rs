@@ -12,6 +12,7 @@ mod admin;
 mod admin_access;
 mod admin_document;
 mod agent;
+mod agent_peers;
 mod auth;
 mod bounds;
 mod callback;
