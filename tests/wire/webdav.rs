@@ -1,5 +1,6 @@
 //! Notifications of WebDAV servers, for clients that ask with POLL which of their subscriptions had events.
 
+use pollgate::mailbox::DeliveryMode;
 use tokio::net::UdpSocket;
 
 use crate::agent;
@@ -122,6 +123,33 @@ async fn datagrams_come_in_and_go_out() {
     until("the others", || gate.gateway().store.totals().messages == 0).await;
     assert_eq!(gate.callbacks("unreadable").await, 3.0);
     agent.stop().await;
+}
+
+/// Without an agent the gateway sends datagrams itself, to clients that it may call. They take nothing out of the
+/// mailbox: nobody could tell whether one arrived.
+#[tokio::test]
+async fn a_client_that_is_called_by_datagrams_polls_what_they_tell_of() {
+    let gate = Gate::with(|config| {
+        config.delivery.mode = DeliveryMode::Default;
+        config.delivery.allow = vec!["127.0.0.0/8".parse().unwrap()];
+    })
+    .await;
+    gate.upstream.script(|_| answer("HTTP/1.1 200 OK\nSubscription-id: 21", ""));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = client.local_addr().unwrap();
+    let login = login(&gate, INBOX, &format!("Call-back: httpu://{address}/\n")).await;
+    for round in 1..=2 {
+        notify(&gate, &login).await;
+        let mut got = [0; 256];
+        let (length, _) = within("a datagram", client.recv_from(&mut got)).await.unwrap();
+        let expected = format!("NOTIFY / HTTP/1.1\r\nHost: {address}\r\nSubscription-id: 21\r\n\r\n");
+        assert_eq!(String::from_utf8_lossy(&got[..length]), expected);
+        assert_eq!(gate.gateway().store.totals().messages, 1, "it waits for the poll");
+        standings(&poll(&gate, INBOX, "21", "").await, INBOX, &["21"], &[], &[]);
+        assert_eq!(gate.gateway().store.totals().messages, 0);
+        let told = "pollgate_deliveries_total{mode=\"default\",result=\"told\"}";
+        assert_eq!(gate.metric(told).await, f64::from(round));
+    }
 }
 
 /// As Slide's client has it: everything at the root of the server.
