@@ -27,7 +27,7 @@ use crate::gateway::datagrams;
 use crate::gateway::deliver::Deliverer;
 use crate::gateway::poll;
 use crate::gateway::public::Public;
-use crate::gateway::{Access, Gateway, Tls, serve_limits};
+use crate::gateway::{Access, Gateway, Tls, Upstreams, serve_limits};
 use crate::http1::{Connection, ServeLimits, Service, accept, serve};
 use crate::mailbox::{EventId, Timestamp};
 use crate::reload::{self, Reloader};
@@ -79,9 +79,11 @@ pub fn start_from(
     let access = Access::open(&config.auth)?;
     let tls = Tls::open(&config)?;
     let stop = CancellationToken::new();
+    let upstreams = Upstreams::open(&config, &metrics, &stop)?;
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let gateway =
-        Arc::new(Gateway::new(config.clone(), store.clone(), access, tls, metrics.clone(), stop.clone()));
+        Gateway::new(config.clone(), store.clone(), access, tls, upstreams, metrics.clone(), stop.clone());
+    let gateway = Arc::new(gateway);
     let reloader = Arc::new(Reloader::new(gateway.clone(), origin, written));
     let reload = {
         let reloader = reloader.clone();

@@ -39,8 +39,8 @@ fn the_environment_names_the_file_unless_a_flag_does() {
     let named = write("env.toml", "[upstream]\naddress = 'env:1'");
     let flagged = write("flag.toml", "[upstream]\naddress = 'flag:1'");
     let env = [("POLLGATE_CONFIG", named.to_str().unwrap())];
-    assert_eq!(load_file(None, &env).unwrap().upstream.address, "env:1");
-    assert_eq!(load_file(Some(&flagged), &env).unwrap().upstream.address, "flag:1");
+    assert_eq!(load_file(None, &env).unwrap().upstreams[0].address, "env:1");
+    assert_eq!(load_file(Some(&flagged), &env).unwrap().upstreams[0].address, "flag:1");
 }
 
 #[test]

@@ -41,7 +41,7 @@ impl Stage {
             ..Config::default()
         };
         config.store.kind = StoreKind::Memory;
-        config.upstream.address = server.address().to_string();
+        config.upstreams[0].address = server.address().to_string();
         config.callback.url = "http://127.0.0.1:0".to_owned();
         change(&mut config);
         let listeners = Listeners::bind(&config.listen).unwrap();

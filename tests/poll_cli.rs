@@ -34,7 +34,7 @@ impl Stage {
             listen: Listen { public: vec![any], callback: any, admin: any, ..Listen::default() },
             ..Config::default()
         };
-        config.upstream.address = server.address().to_string();
+        config.upstreams[0].address = server.address().to_string();
         config.callback.url = "http://127.0.0.1:0".to_owned();
         config.store.kind = StoreKind::Memory;
         let listeners = Listeners::bind(&config.listen).unwrap();

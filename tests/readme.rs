@@ -22,6 +22,7 @@ fn every_metric_is_listed_with_its_type() {
     // Their label values are not known beforehand.
     metrics.proxied(200);
     metrics.request_refused(408);
+    metrics.upstream("im", vec!["10.0.0.5:80".to_owned()]);
     let text = metrics.expose(StoreTotals::default(), StoreStatus::default(), None, Timestamp::default());
     let exposed = types(&text);
     let (of_agent, listed): (BTreeSet<_>, BTreeSet<_>) = rows("`pollgate_")

@@ -168,7 +168,7 @@ impl Stage {
         let mut config = Config::default();
         config.listen.public = vec![any];
         (config.listen.callback, config.listen.admin) = (any, any);
-        config.upstream.address = upstream.local_addr().unwrap().to_string();
+        config.upstreams[0].address = upstream.local_addr().unwrap().to_string();
         config.callback.url = "http://127.0.0.1:0".to_owned();
         config.store.kind = StoreKind::Memory;
         config.auth.mode = AuthMode::DigestAndCapability;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::settings::HTTPS;
+use super::upstream::HTTPS;
 use super::value::{Reading, Value};
 
 /// Where to listen: an IP address and a port; port 0 means any free one.

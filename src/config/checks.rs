@@ -1,8 +1,9 @@
 //! What settings must be to each other. Each by itself is fine when this is asked.
 
-use std::net::{IpAddr, SocketAddr};
+mod upstreams;
 
-use super::address::split_host_and_port;
+use std::net::SocketAddr;
+
 use super::reader::Reader;
 use super::{ClientPolicy, Config, Shutdown};
 use crate::mailbox::DeliveryMode;
@@ -12,9 +13,8 @@ pub(super) fn check(config: &Config, reader: &mut Reader<'_>) {
     let listeners = listeners(config);
     somebody_is_served(config, reader);
     certificate_and_addresses(config, reader);
-    authorities_nobody_asks(config, reader);
     listeners_overlap(&listeners, reader);
-    upstream_is_us(config, &listeners, reader);
+    upstreams::check(config, &listeners, reader);
     body_outgrows_store(config, reader);
     drain_outlasts_deadline(config, reader);
     credentials_without_users(config, reader);
@@ -70,18 +70,6 @@ fn certificate_and_addresses(config: &Config, reader: &mut Reader<'_>) {
     }
 }
 
-/// Whoever names authorities believes that the server's certificate is looked at.
-fn authorities_nobody_asks(config: &Config, reader: &mut Reader<'_>) {
-    let upstream = &config.upstream;
-    if upstream.ca_file.is_some() && !upstream.is_tls() {
-        let sentence = format!(
-            "upstream.ca_file is set, but upstream.address is {}, without TLS; TLS begins with https://",
-            upstream.address
-        );
-        reader.contradiction(&["upstream.ca_file", "upstream.address"], sentence);
-    }
-}
-
 fn listeners_overlap(listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
     for (index, (later_key, later)) in listeners.iter().enumerate() {
         for (earlier_key, earlier) in &listeners[..index] {
@@ -101,32 +89,6 @@ fn overlap(a: SocketAddr, b: SocketAddr) -> bool {
     let wildcard = a.ip().is_unspecified() || b.ip().is_unspecified();
     let address = a.ip() == b.ip() || (wildcard && a.is_ipv4() == b.is_ipv4());
     address && a.port() == b.port() && a.port() != 0
-}
-
-/// A request that goes upstream must not arrive here again.
-fn upstream_is_us(config: &Config, listeners: &[(String, SocketAddr)], reader: &mut Reader<'_>) {
-    let Some((host, port)) = split_host_and_port(config.upstream.authority()) else { return };
-    for (key, listener) in listeners {
-        if listener.port() == port && reaches(&host, listener.ip()) {
-            let sentence = format!(
-                "upstream.address must be the legacy server's, but it is {}, and the gateway itself listens there \
-                 ({key} is {listener})",
-                config.upstream.address
-            );
-            reader.contradiction(&[key, "upstream.address"], sentence);
-        }
-    }
-}
-
-/// Whether a connection to `host` certainly ends at a listener on `address`.
-fn reaches(host: &str, address: IpAddr) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    match host.parse::<IpAddr>() {
-        Ok(host) if host.is_ipv4() != address.is_ipv4() => false,
-        Ok(host) if host.is_unspecified() => address.is_unspecified() || address.is_loopback(),
-        Ok(host) => host == address || (host.is_loopback() && address.is_unspecified()),
-        Err(_) => host == "localhost" && (address.is_loopback() || address.is_unspecified()),
-    }
 }
 
 /// A body that the store could never hold should be refused for its own size, not read first.
@@ -213,24 +175,6 @@ mod tests {
             ("127.0.0.1:0", "127.0.0.1:0", false),
         ] {
             assert_eq!(overlap(a.parse().unwrap(), b.parse().unwrap()), expected, "{a} {b}");
-        }
-    }
-
-    #[test]
-    fn hosts_that_are_us() {
-        for (host, listener, expected) in [
-            ("127.0.0.1", "127.0.0.1", true),
-            ("127.0.0.1", "0.0.0.0", true),
-            ("10.0.0.1", "10.0.0.1", true),
-            ("10.0.0.1", "0.0.0.0", false),
-            ("0.0.0.0", "127.0.0.1", true),
-            ("[::1]", "::", true),
-            ("[::1]", "0.0.0.0", false),
-            ("localhost", "127.0.0.1", true),
-            ("localhost", "10.0.0.1", false),
-            ("im.example.com", "0.0.0.0", false),
-        ] {
-            assert_eq!(reaches(host, listener.parse().unwrap()), expected, "{host} {listener}");
         }
     }
 }

@@ -49,6 +49,18 @@ pub(super) fn poll_interval(value: &Value) -> Reading<Duration> {
     })
 }
 
+/// How often a server is looked at: zero, which is never, or up to an hour.
+pub(super) fn health_interval(value: &Value) -> Reading<Duration> {
+    const LONGEST: Duration = Duration::from_secs(60 * 60);
+    const SHORTEST: Duration = Duration::from_millis(10);
+    duration(value).filter(|time| time.is_zero() || (SHORTEST..=LONGEST).contains(time)).ok_or_else(|| {
+        format!(
+            "must be a number of seconds, or a string such as \"5s\", from \"10ms\" to \"1h\", or 0 for never, \
+             not {value}"
+        )
+    })
+}
+
 /// A polling period: whole minutes, within the white paper's bounds.
 pub(super) fn polling_period(value: &Value) -> Reading<PollingPeriod> {
     duration(value)

@@ -23,10 +23,16 @@ pub(super) fn check(config: &Config, files: Files, reader: &mut Reader<'_>) {
     {
         reader.contradiction(&["listen.tls.certificate", "listen.tls.key"], problem);
     }
-    if let Some(path) = config.upstream.ca_file.as_deref()
-        && let Err(problem) = (files.authorities)(path)
-    {
-        reader.contradiction(&["upstream.ca_file"], format!("{}: {problem}", path.display()));
+    for (at, upstream) in config.upstreams.iter().enumerate() {
+        if let Some(path) = upstream.ca_file.as_deref()
+            && let Err(problem) = (files.authorities)(path)
+        {
+            let key = match reader.is_list("upstream") {
+                true => format!("upstream[{at}].ca_file"),
+                false => "upstream.ca_file".to_owned(),
+            };
+            reader.contradiction(&[&key], format!("{}: {problem}", path.display()));
+        }
     }
 }
 

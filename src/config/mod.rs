@@ -37,6 +37,7 @@ mod suggest;
 mod tests;
 mod token;
 mod trio;
+mod upstream;
 mod value;
 
 use std::sync::Arc;
@@ -52,11 +53,12 @@ pub use policy::{Client, ClientPolicy, Pattern, choose, policies, policy_of, war
 pub use problem::{LoadError, Problem, Source};
 pub use reload::{Changes, Origin, ReloadError, adopt};
 pub use settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, ListenTls,
-    Log, LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, ListenTls, Log,
+    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind,
 };
 pub(crate) use suggest::nearest;
 pub use token::{Token, TokenError};
+pub use upstream::{Asked, Forwarded, HealthCheck, HostMode, Server, Upstream};
 
 /// The running configuration, as everyone holds it who must see its changes.
 pub type LiveConfig = Arc<ArcSwap<Config>>;

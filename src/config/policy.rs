@@ -44,7 +44,7 @@ impl fmt::Debug for Pattern {
 
 impl Pattern {
     /// A pattern for the whole of a text.
-    pub(super) fn whole(pattern: &str) -> Self {
+    pub fn whole(pattern: &str) -> Self {
         Self(WildMatch::new_case_insensitive(pattern))
     }
 
@@ -53,7 +53,14 @@ impl Pattern {
         if pattern.contains(['*', '?']) { Self::whole(pattern) } else { Self::whole(&format!("*{pattern}*")) }
     }
 
-    fn matches(&self, text: &str) -> bool {
+    /// The only text that is like this, if it is not a matter of wildcards.
+    pub fn literal(&self) -> Option<String> {
+        let pattern = self.0.pattern();
+        (!pattern.contains(['*', '?'])).then(|| pattern.to_string())
+    }
+
+    /// Whether the text is like this.
+    pub(super) fn matches(&self, text: &str) -> bool {
         self.0.matches(text)
     }
 }

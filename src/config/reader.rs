@@ -73,7 +73,11 @@ impl<'a> Reader<'a> {
     /// them is set: in the uppermost layer, or furthest down in the file. Settings that are wrong by
     /// themselves contradict nothing.
     pub(super) fn contradiction(&mut self, keys: &[&str], sentence: String) {
-        let setting = |key: &str| key.split('[').next().unwrap_or(key).to_owned();
+        // An item of a list stands for the list; a setting in an item is one by itself.
+        let setting = |key: &str| match key.strip_suffix(']').and_then(|key| key.rsplit_once('[')) {
+            Some((list, _)) => list.to_owned(),
+            None => key.to_owned(),
+        };
         let faulty = |key: &&str| self.problems.iter().any(|problem| setting(&problem.key) == setting(key));
         if keys.iter().any(faulty) {
             return;
@@ -105,6 +109,30 @@ impl<'a> Reader<'a> {
     #[cfg(test)]
     pub(super) fn known(&self) -> impl Iterator<Item = &str> {
         self.known.iter().map(String::as_str)
+    }
+
+    /// Whether the file has a list of the tables `key`.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.sources.contains_key(&format!("{key}[0]"))
+    }
+
+    /// Reports what flags and the environment set of the table `path`, where the file has a list of such tables:
+    /// nobody can tell which of them is meant.
+    fn set_above_a_list(&mut self, path: &str) {
+        let sentence = || format!("the file has several, [[{path}]]: set it there");
+        let prefix = format!("{path}.");
+        let flags: Vec<&str> = self.flags.keys().copied().filter(|key| key.starts_with(&prefix)).collect();
+        for key in flags {
+            self.flags.remove(key);
+            self.problem(Source::CommandLine, key, sentence());
+        }
+        let prefix = env::variable(&prefix);
+        let variables: Vec<String> =
+            self.environment.keys().filter(|name| name.starts_with(&prefix)).cloned().collect();
+        for variable in variables {
+            self.environment.remove(&variable);
+            self.problem(Source::Environment { variable }, path, sentence());
+        }
     }
 
     fn problem(&mut self, source: Source, key: &str, sentence: String) {
@@ -170,6 +198,27 @@ impl<'a> Section<'_, 'a> {
             self.reader.sources.insert(path.clone(), source);
             let section = Section { reader: &mut *self.reader, path, table, known: Vec::new(), stated: true };
             tables.push(section.finish(&read));
+        }
+        tables
+    }
+
+    /// Reads the table `key`, or, if the file has a list of them, `[[key]]`, each of that. There is always one:
+    /// the environment and flags set keys of it, but not of one in a list.
+    pub(super) fn one_or_more<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&mut Section<'_, 'a>) -> T,
+    ) -> Vec<T> {
+        let Some(Item { line, value: Value::List(items) }) = self.table.get(key) else {
+            return vec![self.section(key, example, read)];
+        };
+        let (line, is_empty) = (self.reader.line(*line), items.is_empty());
+        let path = self.path_of(key);
+        self.reader.set_above_a_list(&path);
+        let tables = self.tables(key, &read);
+        if is_empty {
+            self.reader.problem(line, &path, "must have at least one item".to_owned());
         }
         tables
     }
@@ -332,9 +381,9 @@ impl<'a> Section<'_, 'a> {
         Some((value, source))
     }
 
-    /// Whether it is a table of a list.
+    /// Whether it is a table of a list, or in one.
     fn is_item(&self) -> bool {
-        self.path.ends_with(']')
+        self.path.contains('[')
     }
 
     /// The dotted key of `key`, which is in quotes if it could be mistaken for several.

@@ -128,7 +128,7 @@ fn differing(a: &Config, b: &Config) -> Vec<&'static str> {
     // No field may be forgotten: a new one does not compile until it is named here.
     let Config {
         listen,
-        upstream,
+        upstreams,
         callback,
         polling,
         limits,
@@ -142,7 +142,7 @@ fn differing(a: &Config, b: &Config) -> Vec<&'static str> {
     } = a;
     let same = [
         ("listen", *listen == b.listen),
-        ("upstream", *upstream == b.upstream),
+        ("upstream", *upstreams == b.upstreams),
         ("callback", *callback == b.callback),
         ("polling", *polling == b.polling),
         ("limits", *limits == b.limits),
@@ -184,7 +184,7 @@ mod tests {
         let (next, changes) = adopt(&running, written);
         assert_eq!(changes.followed, ["upstream", "polling", "log"]);
         assert_eq!(changes.need_restart, ["listen.admin", "store", "log.format"]);
-        assert_eq!(next.upstream.address, "10.0.0.9:80");
+        assert_eq!(next.upstreams[0].address, "10.0.0.9:80");
         assert_eq!((next.log.level, next.log.format), (LogLevel::Debug, LogFormat::Text));
         assert_eq!((&next.listen, &next.store), (&running.listen, &running.store));
     }

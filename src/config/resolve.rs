@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use crate::auth::digest::Algorithm;
 use crate::auth::htdigest;
-use crate::dialect;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
 use super::duration::{
@@ -16,12 +15,12 @@ use super::duration::{
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
 use super::settings::{
-    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Forwarded, Listen, ListenTls,
-    Log, LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind, Upstream,
+    Admin, Auth, AuthMode, Callback, Config, DeepAck, Delivery, EdgeLimits, Listen, ListenTls, Log,
+    LogFormat, LogLevel, Polling, Shutdown, Store, StoreKind,
 };
 use super::size::{size, size_or_none};
 use super::value::{Reading, Table, Value, choice, count, kilobyte_limit, limit, ports, quoted, switch};
-use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio};
+use super::{LoadError, Overrides, Token, TokenError, address, checks, files, trio, upstream};
 
 /// For whom a configuration is read.
 #[derive(Clone, Copy)]
@@ -85,7 +84,7 @@ fn read_secrets(
 pub(super) fn config(root: &mut Section<'_, '_>) -> Config {
     let listen = root.section("listen", "[listen]", listen);
     Config {
-        upstream: root.section("upstream", "[upstream]", upstream),
+        upstreams: root.one_or_more("upstream", "[upstream]", upstream::read),
         callback: root.section("callback", "[callback]", |section| callback(section, listen.callback)),
         listen,
         polling: root.section("polling", "[polling]", polling),
@@ -125,28 +124,6 @@ fn listen_tls(section: &mut Section<'_, '_>) -> ListenTls {
         public: section.list("public", preset.public, address::listener),
         certificate: section.read("certificate", preset.certificate, optional_path),
         key: section.read("key", preset.key, optional_path),
-    }
-}
-
-fn forwarded(value: &Value) -> Reading<Option<Forwarded>> {
-    choice(value, &Forwarded::ALL, Forwarded::as_str)
-}
-
-fn dialect(value: &Value) -> Reading<dialect::Choice> {
-    choice(value, &dialect::Choice::ALL, dialect::Choice::as_str)
-}
-
-fn upstream(section: &mut Section<'_, '_>) -> Upstream {
-    let preset = Upstream::default();
-    Upstream {
-        address: section.read("address", preset.address, address::upstream),
-        ca_file: section.read("ca_file", preset.ca_file, optional_path),
-        server_names: section.list("server_names", preset.server_names, address::server_name),
-        dialect: section.read("dialect", preset.dialect, dialect),
-        connect_timeout: section.read("connect_timeout", preset.connect_timeout, timeout),
-        read_timeout: section.read("read_timeout", preset.read_timeout, timeout),
-        idle_timeout: section.read("idle_timeout", preset.idle_timeout, timeout),
-        forwarded: section.read("forwarded", preset.forwarded, forwarded),
     }
 }
 
@@ -378,7 +355,7 @@ fn realm(value: &Value) -> Reading<String> {
 }
 
 /// The path of a file; empty if there is none.
-fn optional_path(value: &Value) -> Reading<Option<PathBuf>> {
+pub(super) fn optional_path(value: &Value) -> Reading<Option<PathBuf>> {
     let path = value.text().ok_or_else(|| format!("must be the path of a file, not {value}"))?;
     Ok(Some(PathBuf::from(path)).filter(|path| !path.as_os_str().is_empty()))
 }

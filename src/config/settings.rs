@@ -6,22 +6,18 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Token;
 use super::policy::ClientPolicy;
+use super::{Token, Upstream};
 use crate::auth::digest::Algorithm;
-use crate::dialect;
 use crate::mailbox::{BatchLimits, DeliveryMode, LifeTimes, Limits, PollingPeriod, Ports};
 
-/// What stands before the address of a server that is spoken to within TLS.
-pub(super) const HTTPS: &str = "https://";
-
 /// Everything that can be set. The default is what the documentation says, and what the sample file says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Where the gateway listens.
     pub listen: Listen,
-    /// The legacy server, and how long to wait for it.
-    pub upstream: Upstream,
+    /// The legacy servers: the first that takes a request gets it. Never empty, and no two have the same name.
+    pub upstreams: Vec<Upstream>,
     /// How callbacks come back.
     pub callback: Callback,
     /// The documented server settings: holds, life times and limits.
@@ -42,6 +38,25 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What is logged.
     pub log: Log,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: Listen::default(),
+            upstreams: vec![Upstream::default()],
+            callback: Callback::default(),
+            polling: Polling::default(),
+            limits: EdgeLimits::default(),
+            store: Store::default(),
+            auth: Auth::default(),
+            delivery: Delivery::default(),
+            client_policy: Vec::new(),
+            admin: Admin::default(),
+            shutdown: Shutdown::default(),
+            log: Log::default(),
+        }
+    }
 }
 
 /// `[listen]`: no two of these overlap, except on port 0.
@@ -87,85 +102,6 @@ impl Default for Listen {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 9180)),
             tls: ListenTls::default(),
         }
-    }
-}
-
-/// `[upstream]`: every time-out is longer than zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream {
-    /// `HOST:PORT` as written, with `https://` before it if the server is spoken to within TLS; the host is
-    /// a name or an address (IPv6 in brackets), the port is not 0.
-    pub address: String,
-    /// The file of the authorities (PEM) of which one must have signed the server's certificate; without it
-    /// the system's are believed.
-    pub ca_file: Option<PathBuf>,
-    /// The server's own names in logical URLs, in lower case, as they stand in a URL (IPv6 in brackets).
-    pub server_names: Vec<String>,
-    /// How it writes subscriptions and callbacks.
-    pub dialect: dialect::Choice,
-    /// How long a connection may take to be made.
-    pub connect_timeout: Duration,
-    /// How long the server may be silent while its answer is awaited.
-    pub read_timeout: Duration,
-    /// How long an idle connection is kept for the next request.
-    pub idle_timeout: Duration,
-    /// How it is told for whom a request comes, if it is.
-    pub forwarded: Option<Forwarded>,
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            address: "127.0.0.1:8000".to_owned(),
-            ca_file: None,
-            server_names: Vec::new(),
-            dialect: dialect::Choice::Auto,
-            connect_timeout: Duration::from_secs(5),
-            read_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(30),
-            forwarded: None,
-        }
-    }
-}
-
-/// The fields in which a proxy tells for whom a request comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forwarded {
-    /// `X-Forwarded-For`, as everybody does it.
-    XForwardedFor,
-    /// `Forwarded`, as RFC 7239 has it.
-    Forwarded,
-}
-
-impl Forwarded {
-    /// All of them, and none.
-    pub const ALL: [Option<Self>; 3] = [None, Some(Self::XForwardedFor), Some(Self::Forwarded)];
-
-    /// Its name in the file.
-    pub fn as_str(forwarded: Option<Self>) -> &'static str {
-        match forwarded {
-            None => "off",
-            Some(Self::XForwardedFor) => "x-forwarded-for",
-            Some(Self::Forwarded) => "forwarded",
-        }
-    }
-}
-
-impl Upstream {
-    /// Whether the server is spoken to within TLS.
-    pub fn is_tls(&self) -> bool {
-        self.address.starts_with(HTTPS)
-    }
-
-    /// `HOST:PORT`.
-    pub fn authority(&self) -> &str {
-        self.address.strip_prefix(HTTPS).unwrap_or(&self.address)
-    }
-
-    /// The host alone, IPv6 without brackets.
-    pub fn host(&self) -> &str {
-        let host = self.authority().rsplit_once(':').map_or(self.authority(), |(host, _)| host);
-        host.trim_start_matches('[').trim_end_matches(']')
     }
 }
 

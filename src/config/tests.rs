@@ -78,16 +78,29 @@ fn nothing_set_is_the_documented_defaults() {
                 key: None,
             },
         },
-        upstream: Upstream {
-            address: "127.0.0.1:8000",
-            ca_file: None,
-            server_names: [],
-            dialect: Auto,
-            connect_timeout: 5s,
-            read_timeout: 60s,
-            idle_timeout: 30s,
-            forwarded: None,
-        },
+        upstreams: [
+            Upstream {
+                name: "127.0.0.1:8000",
+                address: "127.0.0.1:8000",
+                servers: [],
+                hosts: [],
+                path_prefix: "",
+                listen_port: None,
+                ca_file: None,
+                server_names: [],
+                dialect: Auto,
+                host: AsSent,
+                connect_timeout: 5s,
+                read_timeout: 60s,
+                idle_timeout: 30s,
+                forwarded: None,
+                health_check: HealthCheck {
+                    interval: 0ns,
+                    path: "",
+                    failures: 2,
+                },
+            },
+        ],
         callback: Callback {
             url: "http://127.0.0.1:8081",
             allow: [
@@ -245,7 +258,13 @@ fn every_key_can_be_set() {
         certificate = "/etc/pollgate/tls.pem"
         key = "tls.key"
         [upstream]
+        name = "im"
         address = "https://exchange"
+        hosts = ["*.example.com"]
+        path_prefix = "/instmsg"
+        listen_port = 8443
+        host = "upstream"
+        health_check = { interval = "5s", path = "/health", failures = 3 }
         ca_file = "ca.pem"
         server_names = ["IM.Example.com", "im"]
         dialect = "rvp"
@@ -358,23 +377,40 @@ fn every_key_can_be_set() {
                 ),
             },
         },
-        upstream: Upstream {
-            address: "https://exchange:443",
-            ca_file: Some(
-                "ca.pem",
-            ),
-            server_names: [
-                "im.example.com",
-                "im",
-            ],
-            dialect: Rvp,
-            connect_timeout: 1s,
-            read_timeout: 120s,
-            idle_timeout: 1.5s,
-            forwarded: Some(
-                Forwarded,
-            ),
-        },
+        upstreams: [
+            Upstream {
+                name: "im",
+                address: "https://exchange:443",
+                servers: [],
+                hosts: [
+                    "*.example.com",
+                ],
+                path_prefix: "/instmsg",
+                listen_port: Some(
+                    8443,
+                ),
+                ca_file: Some(
+                    "ca.pem",
+                ),
+                server_names: [
+                    "im.example.com",
+                    "im",
+                ],
+                dialect: Rvp,
+                host: Upstream,
+                connect_timeout: 1s,
+                read_timeout: 120s,
+                idle_timeout: 1.5s,
+                forwarded: Some(
+                    Forwarded,
+                ),
+                health_check: HealthCheck {
+                    interval: 5s,
+                    path: "/health",
+                    failures: 3,
+                },
+            },
+        ],
         callback: Callback {
             url: "http://10.0.0.5:81/cb",
             allow: [
@@ -619,7 +655,7 @@ fn flag_over_environment_over_file() {
     let env = [("POLLGATE_UPSTREAM_ADDRESS", "env:2"), ("POLLGATE_LOG_LEVEL", "debug")];
     let flags = Overrides { upstream: Some("flag:3".to_owned()), ..Overrides::default() };
     let config = resolved(text, &env, &flags).unwrap();
-    assert_eq!(config.upstream.address, "flag:3");
+    assert_eq!(config.upstreams[0].address, "flag:3");
     assert_eq!(config.log.level, LogLevel::Debug);
     assert_eq!(config.log.format, LogFormat::Json);
 }
@@ -638,7 +674,8 @@ fn every_flag_sets_its_key() {
         log_format: some("json"),
     };
     let mut expected = Config::default();
-    expected.upstream.address = "exchange:80".to_owned();
+    expected.upstreams[0].address = "exchange:80".to_owned();
+    expected.upstreams[0].name = "exchange:80".to_owned();
     expected.listen.public = vec!["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
     expected.listen.callback = "127.0.0.1:1".parse().unwrap();
     expected.listen.admin = "127.0.0.1:2".parse().unwrap();
@@ -686,7 +723,7 @@ fn the_environment_sets_every_type() {
     );
     let mut expected = Config::default();
     expected.listen.public = vec!["127.0.0.1:80".parse().unwrap(), "[::1]:80".parse().unwrap()];
-    expected.upstream.connect_timeout = Duration::from_millis(500);
+    expected.upstreams[0].connect_timeout = Duration::from_millis(500);
     expected.callback.deep_ack = DeepAck::Delivered;
     expected.callback.max_body_bytes = 2 * 1024 * 1024;
     expected.polling.poll_support = false;
@@ -1068,4 +1105,76 @@ fn who_only_asks_needs_no_token_to_know_where() {
     assert_eq!(config.listen.admin.to_string(), "10.0.0.5:9180");
     assert!(config.admin.token_file.is_some() && config.admin.token.is_none());
     assert_eq!(asking("[listen]\nadmin = '10.0.0.5:9180'\n").admin.token_file, None);
+}
+
+#[test]
+fn upstreams_and_what_they_are_to_each_other() {
+    let two = |first: &str, second: &str| {
+        problems(
+            &format!("[[upstream]]\naddress = 'a:1'\n{first}\n[[upstream]]\naddress = 'b:1'\n{second}"),
+            &[],
+        )
+    };
+    for (problems, expected) in [
+        (two("hosts = ['a']", ""), ""),
+        (
+            two("", "hosts = ['b']"),
+            "p.toml:4: upstream[1]: never gets a request: upstream[0] before it takes them all; give that one \
+             hosts, or move it to the end",
+        ),
+        (
+            two("hosts = ['a']\nname = 'x'", "name = 'x'"),
+            "p.toml:5: upstream[1]: each upstream needs a name of its own, but upstream[0] and upstream[1] are \
+             both \"x\": set name",
+        ),
+        (
+            two("listen_port = 7", "ca_file = 'c'"),
+            "p.toml:3: upstream[0].listen_port: must be the port of a public listener (80), but is 7: add it to \
+             listen.public\np.toml:6: upstream[1].ca_file: upstream[1].ca_file is set, but upstream[1].address is \
+             b:1, without TLS; TLS begins with https://",
+        ),
+        (
+            two("hosts = ['a']\nforwarded = 'forwarded'", "forwarded = 'x-forwarded-for'"),
+            "p.toml:7: upstream[1].forwarded: upstreams that are told for whom a request comes must be told in the \
+             same way, but upstream[0].forwarded is \"forwarded\" and upstream[1].forwarded is \"x-forwarded-for\"",
+        ),
+        (
+            two("hosts = ['http://a', '']", "path_prefix = 'x'"),
+            "p.toml:3: upstream[0].hosts[0]: must be a host, such as \"im.example.com\" or \"*.example.com\", with * \
+             and ? as wildcards and without scheme or port, not \"http://a\"\n\
+             p.toml:3: upstream[0].hosts[1]: must be a host, such as \"im.example.com\" or \"*.example.com\", with * \
+             and ? as wildcards and without scheme or port, not \"\"\n\
+             p.toml:6: upstream[1].path_prefix: must be a path, such as \"/instmsg\", not \"x\"",
+        ),
+        (
+            two("hosts = ['a']\nhealth_check = { every = 5 }", "nane = 'b'"),
+            "p.toml:4: upstream[0].health_check.every: is not a key of upstream[0].health_check; there are \
+             interval, path, failures\np.toml:7: upstream[1].nane: is not a key of upstream[1]; did you mean name?",
+        ),
+        (problems("upstream = []", &[]), "p.toml:1: upstream: must have at least one item"),
+        (
+            problems("[upstream]\naddress = 'a:1'\nservers = [{ address = 'b:1' }]", &[]),
+            "p.toml:1: upstream: has an address and servers: set one of them",
+        ),
+        (
+            problems("[upstream]\nservers = [{ weight = 1 }]", &[]),
+            "p.toml:2: upstream.servers[0]: needs an address",
+        ),
+        (
+            problems("[upstream]\nservers = [{ address = 'a:1' }, { address = 'https://b:1' }]", &[]),
+            "p.toml:2: upstream.servers[1].address: all servers of an upstream must be within TLS, or none, but one \
+             is a:1 and one is https://b:1",
+        ),
+        (
+            problems("[[upstream]]\naddress = 'a:1'", &[("POLLGATE_UPSTREAM_ADDRESS", "b:1")]),
+            "environment POLLGATE_UPSTREAM_ADDRESS: upstream: the file has several, [[upstream]]: set it there",
+        ),
+    ] {
+        assert_eq!(problems, expected);
+    }
+    let flags = Overrides { upstream: Some("b:1".to_owned()), ..Overrides::default() };
+    assert_eq!(
+        resolved("[[upstream]]\naddress = 'a:1'", &[], &flags).unwrap_err().to_string(),
+        "command line: upstream.address: the file has several, [[upstream]]: set it there"
+    );
 }

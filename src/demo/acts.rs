@@ -249,7 +249,7 @@ fn start_gateway(upstream: SocketAddr) -> anyhow::Result<Running> {
         },
         ..Config::default()
     };
-    config.upstream.address = upstream.to_string();
+    config.upstreams[0].address = upstream.to_string();
     config.callback.url = format!("http://{}", loopback());
     // Nothing of it stays on this machine.
     config.store.kind = StoreKind::Memory;

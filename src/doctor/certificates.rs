@@ -14,7 +14,7 @@ const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
 pub(super) fn look(config: &Config, now: SystemTime) -> Vec<Finding> {
     let tls = config.listen.tls.files().map(|(certificate, _)| (certificate, "listen.tls.certificate"));
-    let authorities = super::upstreams(config).iter().filter_map(|upstream| upstream.ca_file.as_deref());
+    let authorities = config.upstreams.iter().filter_map(|upstream| upstream.ca_file.as_deref());
     let own = tls.map(|(path, key)| of_file(key, path, now, earliest));
     let others = authorities.map(|path| of_file("upstream.ca_file", path, now, latest));
     own.into_iter().chain(others).collect()

@@ -34,7 +34,7 @@ pub use finding::{Finding, Level};
 
 use self::trial::Trial;
 use crate::clock;
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Server, Upstream};
 
 /// What is looked at only if it is asked for.
 #[derive(Clone, Debug)]
@@ -52,8 +52,8 @@ pub async fn examine(config: &Config, wishes: &Wishes, tell: &mut dyn FnMut(Find
     listeners::look(&config.listen, gateway.is_some()).into_iter().for_each(&mut *tell);
     gateway.iter().flat_map(|gateway| gateway.findings()).for_each(&mut *tell);
     let mut servers = Vec::new();
-    for upstream in upstreams(config) {
-        let observed = upstream::observe(upstream).await;
+    for upstream in servers_of(config) {
+        let observed = upstream::observe(&upstream).await;
         upstream::judge(&upstream.address, &observed, clock::wall()).into_iter().for_each(&mut *tell);
         tell(clocks::against(&upstream.address, &observed));
         callback::look(config, &observed.addresses).await.into_iter().for_each(&mut *tell);
@@ -72,9 +72,13 @@ pub async fn examine(config: &Config, wishes: &Wishes, tell: &mut dyn FnMut(Find
     }
 }
 
-/// Every upstream that there is.
-fn upstreams(config: &Config) -> &[Upstream] {
-    std::slice::from_ref(&config.upstream)
+/// Every server that there is, each as an upstream of its own.
+fn servers_of(config: &Config) -> impl Iterator<Item = Upstream> {
+    config.upstreams.iter().flat_map(|upstream| {
+        let alone =
+            |server: Server| Upstream { address: server.address, servers: Vec::new(), ..upstream.clone() };
+        upstream.all_servers().into_iter().map(alone)
+    })
 }
 
 /// A short time as people say it.

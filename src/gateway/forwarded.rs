@@ -31,7 +31,9 @@ pub fn client(head: &RequestHead, peer: IpAddr, config: &Config) -> IpAddr {
         return client;
     }
     // Only what the proxies are known to write: the other may come from anybody.
-    let by = config.upstream.forwarded.unwrap_or(Forwarded::XForwardedFor);
+    // One for all upstreams: that was seen to when the settings were read.
+    let told = config.upstreams.iter().find_map(|upstream| upstream.forwarded);
+    let by = told.unwrap_or(Forwarded::XForwardedFor);
     let values: Vec<&str> =
         head.fields.values(name(by)).map(|value| std::str::from_utf8(value).unwrap_or_default()).collect();
     for element in values.iter().rev().flat_map(|value| from_the_end(value)) {
@@ -49,12 +51,13 @@ pub fn client(head: &RequestHead, peer: IpAddr, config: &Config) -> IpAddr {
 pub fn announce(
     head: RequestHead,
     peer: IpAddr,
-    config: &Config,
+    by: Option<Forwarded>,
+    trusted: &[IpNet],
     limits: HeadLimits,
 ) -> Result<RequestHead, HeadError> {
-    let Some(by) = config.upstream.forwarded else { return Ok(head) };
+    let Some(by) = by else { return Ok(head) };
     let mut value = Vec::new();
-    if is_trusted(&config.limits.trusted_proxies, peer) {
+    if is_trusted(trusted, peer) {
         for line in head.fields.values(name(by)).filter(|line| !line.is_empty()) {
             value.extend_from_slice(line);
             value.extend_from_slice(b", ");
@@ -117,7 +120,7 @@ mod tests {
 
     fn config(forwarded: Option<Forwarded>) -> Config {
         let mut config = Config::default();
-        config.upstream.forwarded = forwarded;
+        config.upstreams[0].forwarded = forwarded;
         config.limits.trusted_proxies =
             ["10.0.0.0/8", "2001:db8::/32"].map(|net| net.parse().unwrap()).into();
         config
@@ -167,7 +170,7 @@ mod tests {
         let limits = HeadLimits { bytes: 4096, fields: 100 };
         let peer = "2001:db8:1:2:3:4:5:6".parse().unwrap();
         for by in [Forwarded::XForwardedFor, Forwarded::Forwarded] {
-            let head = announce(head(&fields), peer, &config(Some(by)), limits).unwrap();
+            let head = announce(head(&fields), peer, Some(by), &[], limits).unwrap();
             assert!(head.fields.contains(name(by)), "{by:?}");
         }
     }

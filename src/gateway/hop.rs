@@ -1,7 +1,8 @@
-//! What an answer says to the next hop only: how its body is framed, and fields that end here.
+//! What is said to the next hop only: in an answer, how its body is framed, and fields that end here; in a request,
+//! whom it is addressed to.
 
 use http::{Method, Version, header};
-use pingora::http::ResponseHeader;
+use pingora::http::{RequestHeader, ResponseHeader};
 
 use crate::http1::Headers;
 
@@ -20,6 +21,16 @@ pub fn end(answer: &mut ResponseHeader) {
             answer.remove_header(name);
         }
     }
+}
+
+/// Addresses a request to a server by its own name, for one that answers to no other.
+pub fn address_to(request: &mut RequestHeader, authority: &str) -> pingora::Result<()> {
+    // The target may name somebody, too, and would go before Host (RFC 9112 §3.2.2).
+    if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
+        let target = request.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        request.set_raw_path(target.as_bytes())?;
+    }
+    request.insert_header(header::HOST, authority)
 }
 
 /// Whether it is said in one way, which all read alike, where the body ends: by at most one length

@@ -11,9 +11,11 @@
 //!   comes.
 //! - [`newcomers`]: clients that have no answer to their subscription yet.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
+//! - [`passage`]: a request on its way.
 //! - [`proxy`]: passing on, through pingora; [`stream`]: a client's connection as pingora sees it.
 //! - [`hop`]: what of an answer is for the gateway alone.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
+//! - [`upstream`]: which upstream a request is for, and which of its servers.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream; [`datagrams`]: those that come as such.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
@@ -32,6 +34,7 @@ mod hop;
 mod newcomers;
 mod own;
 mod pace;
+mod passage;
 pub mod poll;
 pub mod proxy;
 pub mod public;
@@ -58,7 +61,7 @@ use self::newcomers::Newcomers;
 
 pub use access::Access;
 pub use tls::Tls;
-pub use upstream::Upstream;
+pub use upstream::{Upstream, Upstreams};
 
 /// What all parts of the gateway share.
 pub struct Gateway {
@@ -67,7 +70,7 @@ pub struct Gateway {
     pub store: Arc<dyn MailboxStore>,
     /// Who may poll.
     access: ArcSwap<Access>,
-    /// The certificate that clients are shown, and whom to believe of the upstream.
+    /// The certificate that clients are shown.
     tls: ArcSwap<Tls>,
     /// The counters.
     pub metrics: Arc<Metrics>,
@@ -77,8 +80,8 @@ pub struct Gateway {
     pub traffic: Arc<Traffic>,
     /// Who must not be called yet.
     newcomers: Arc<Newcomers>,
-    /// Where the upstream is.
-    pub upstream: Upstream,
+    /// Where requests go.
+    upstreams: ArcSwap<Upstreams>,
     /// What request bodies take in memory.
     pub bodies: Arc<Budget>,
     /// The port at which callbacks may come as datagrams, if there is one.
@@ -113,6 +116,7 @@ impl Gateway {
         store: Arc<dyn MailboxStore>,
         access: Access,
         tls: Tls,
+        upstreams: Upstreams,
         metrics: Arc<Metrics>,
         stop: CancellationToken,
     ) -> Self {
@@ -127,7 +131,7 @@ impl Gateway {
             drops,
             traffic,
             newcomers: Arc::default(),
-            upstream: Upstream::default(),
+            upstreams: ArcSwap::from_pointee(upstreams),
             bodies: Arc::default(),
             datagram_port: OnceLock::new(),
             stop,
@@ -167,6 +171,11 @@ impl Gateway {
         self.access.load()
     }
 
+    /// The upstreams, as of now.
+    pub fn upstreams(&self) -> Guard<Arc<Upstreams>> {
+        self.upstreams.load()
+    }
+
     /// TLS, as of now.
     fn tls(&self) -> Guard<Arc<Tls>> {
         self.tls.load()
@@ -176,11 +185,18 @@ impl Gateway {
     /// as it was.
     pub fn follow(&self, next: Config) -> Result<(), Unusable> {
         let tls = self.tls().follow(&self.config(), &next)?;
+        let upstreams = match self.config().upstreams == next.upstreams {
+            true => None,
+            false => Some(self.upstreams().follow(&next, &self.metrics, &self.stop)?),
+        };
         // With the same settings it goes on: it knows which credentials were used already.
         if self.config().auth != next.auth {
             self.access.store(Arc::new(Access::open(&next.auth)?));
         }
         self.tls.store(Arc::new(tls));
+        if let Some(upstreams) = upstreams {
+            self.upstreams.store(Arc::new(upstreams));
+        }
         self.config.store(Arc::new(next));
         self.see_policies();
         Ok(())

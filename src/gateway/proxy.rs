@@ -5,14 +5,14 @@ use std::error::Error as StdError;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Version, header};
-use nix::sys::socket::{Shutdown, shutdown};
-use pingora::http::ResponseHeader;
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Version, header};
+use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::protocols::Digest;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -21,11 +21,13 @@ use pingora::{Error, ErrorSource, ErrorType};
 
 use super::Gateway;
 use super::hop;
-use super::newcomers::Newcomer;
-use super::subscribe::{self, Intent};
-use super::tether::{Tether, challenges_connection};
+use super::passage::{Passage, Way, WayIn};
+use super::subscribe;
+use super::tether::challenges_connection;
+use super::upstream::Known;
 use crate::clock;
-use crate::telemetry::{InFlight, UpstreamError};
+use crate::config::HostMode;
+use crate::telemetry::UpstreamError;
 
 /// After how many seconds a request may be tried again for whose body there was no room.
 const RETRY_AFTER: u64 = 10;
@@ -35,48 +37,6 @@ const OWN_CONNECTION_BITS: u32 = 44;
 
 /// Passes requests on to the upstream.
 pub struct Proxy(pub Arc<Gateway>);
-
-/// What is known of a request on its way. The public listener hands it over with the connection.
-#[derive(Debug, Default)]
-pub struct Passage {
-    /// What its answer will mean.
-    pub intent: Intent,
-    /// What the connection to the upstream is tied to, if it is the client's own.
-    tether: Option<Arc<Tether>>,
-    /// Set when the answer asks the client to authenticate its connection.
-    challenged: Arc<AtomicBool>,
-    /// The connection to the upstream that the request is on; pingora has it until the answer was passed on.
-    socket: Option<RawFd>,
-    /// Whom the answer makes a subscriber; this goes when it was written.
-    newcomer: Option<Newcomer>,
-    failure: Option<UpstreamError>,
-    /// Since when it is on its way.
-    under_way: Option<(Instant, InFlight)>,
-}
-
-impl Passage {
-    /// A request that is about to leave.
-    pub fn new(tether: Option<Arc<Tether>>, challenged: Arc<AtomicBool>) -> Self {
-        Self { tether, challenged, ..Self::default() }
-    }
-
-    /// The same on its way, with what its answer will mean.
-    pub fn under_way(self, intent: Intent, in_flight: InFlight) -> Self {
-        Self { intent, under_way: Some((clock::instant(), in_flight)), ..self }
-    }
-
-    /// Keeps others from being sent where this request was.
-    ///
-    /// Whether the connection is used again pingora decides by itself. One that has ended it does not use.
-    fn leave_shared(&mut self) {
-        if self.tether.is_none()
-            && let Some(socket) = self.socket.take()
-        {
-            // The upstream may have ended it first.
-            let _ = shutdown(socket, Shutdown::Both);
-        }
-    }
-}
 
 #[async_trait]
 impl ProxyHttp for Proxy {
@@ -106,16 +66,12 @@ impl ProxyHttp for Proxy {
         _session: &mut Session,
         passage: &mut Passage,
     ) -> pingora::Result<Box<HttpPeer>> {
-        let config = self.0.config();
-        let upstream = &config.upstream;
-        let address = self.0.upstream.resolve(upstream.authority(), upstream.connect_timeout).await;
-        let address = address.map_err(|error| {
-            passage.failure = Some(UpstreamError::Resolve);
-            Error::explain(ErrorType::HTTPStatus(502), error.to_string())
-        })?;
-        let tls = self.0.tls().authorities().map(|authorities| authorities.for_pingora(clock::now()));
-        let name = if tls.is_some() { upstream.host().to_owned() } else { String::new() };
-        let mut peer = HttpPeer::new(address, tls.is_some(), name);
+        let server = passage.next_server().await?;
+        let Some(way) = &mut passage.way else { return Err(Error::new(ErrorType::InternalError)) };
+        let upstream = &way.upstream.config;
+        let tls = way.upstream.authorities.as_ref().map(|known| known.for_pingora(clock::now()));
+        let name = if tls.is_some() { server.config.host().to_owned() } else { String::new() };
+        let mut peer = HttpPeer::new(server.address, tls.is_some(), name);
         peer.options.connection_timeout = Some(upstream.connect_timeout);
         peer.options.total_connection_timeout = Some(upstream.connect_timeout);
         peer.options.read_timeout = Some(upstream.read_timeout);
@@ -128,6 +84,7 @@ impl ProxyHttp for Proxy {
         if let Some(tether) = &passage.tether {
             tether.tie(&mut peer.options);
         }
+        way.server = Some(server);
         if let Some(tls) = tls {
             // What was believed for other authorities is not found again.
             peer.group_key |= tls.generation << OWN_CONNECTION_BITS;
@@ -146,6 +103,42 @@ impl ProxyHttp for Proxy {
         passage: &mut Passage,
     ) -> pingora::Result<()> {
         passage.socket = Some(socket);
+        if let Some(Way { upstream, server: Some(server), .. }) = &passage.way {
+            upstream.took_connection(server, true);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        passage: &mut Passage,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(Way { upstream, server: Some(server), tried, .. }) = &mut passage.way {
+            tried.push(server.address);
+            let others = upstream.took_connection(server, false);
+            if others && tried.len() < upstream.config.all_servers().len() {
+                // Nothing of the request was sent.
+                upstream.counters.tried_another();
+                error.set_retry(true);
+            }
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        passage: &mut Passage,
+    ) -> pingora::Result<()> {
+        if let Some(Way { upstream, server: Some(server), .. }) = &passage.way
+            && upstream.config.host == HostMode::Upstream
+        {
+            hop::address_to(request, server.config.authority())?;
+        }
         Ok(())
     }
 
@@ -173,10 +166,12 @@ impl ProxyHttp for Proxy {
         if answer.status.is_informational() {
             return Ok(());
         }
-        if let Some((since, _)) = &passage.under_way {
-            self.0.metrics.upstream_answered(since.elapsed());
-        }
         hop::end(answer);
+        if let Some(way) = &passage.way {
+            way.upstream.counters.answered(way.since.elapsed());
+            way.answered(&passage.intent, answer.status.is_success());
+            self.redirect(session, answer, way)?;
+        }
         if challenges_connection(&answer.headers) {
             passage.challenged.store(true, Relaxed);
             if hop::has_no_body(&session.req_header().method, answer) {
@@ -237,9 +232,12 @@ impl ProxyHttp for Proxy {
             return FailToProxy { error_code: status, can_reuse_downstream: false };
         }
         let failure = passage.failure.unwrap_or_else(|| classify(error));
-        let address = &self.0.config().upstream.address;
-        tracing::warn!(upstream = %address, reason = failure.name(), %error, "the upstream did not answer");
-        self.0.metrics.upstream_error(failure, clock::wall());
+        if let Some(Way { upstream, server, .. }) = &passage.way {
+            let server = server.as_ref().map(|server| server.config.authority());
+            let (upstream, counters) = (&upstream.config.name, &upstream.counters);
+            tracing::warn!(upstream, server, reason = failure.name(), %error, "the upstream did not answer");
+            counters.failed(failure, clock::wall());
+        }
         let (status, text) = match failure {
             UpstreamError::Resolve => (502, "the server behind this gateway cannot be found"),
             UpstreamError::Connect => (502, "the server behind this gateway takes no connection"),
@@ -276,6 +274,27 @@ impl ProxyHttp for Proxy {
         _context: ProxyWarnLogContext,
     ) -> bool {
         true
+    }
+}
+
+impl Proxy {
+    /// Sends a client that is redirected to a server behind the gateway to where it finds that.
+    fn redirect(&self, session: &Session, answer: &mut ResponseHeader, way: &Way) -> pingora::Result<()> {
+        if !answer.status.is_redirection() {
+            return Ok(());
+        }
+        let text =
+            |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let Some(location) = text(answer.headers.get(header::LOCATION)) else { return Ok(()) };
+        let head = session.req_header();
+        let authority = text(head.headers.get(header::HOST)).unwrap_or_default();
+        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+        let WayIn { scheme, port } = way.way_in;
+        let known = Known { scheme, authority: &authority, port, target };
+        if let Some(location) = self.0.upstreams().redirected(&location, &known) {
+            answer.insert_header(header::LOCATION, location)?;
+        }
+        Ok(())
     }
 }
 

@@ -25,12 +25,14 @@ use tokio_util::sync::CancellationToken;
 use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
 use super::pace::TooFast;
+use super::passage::{Passage, WayIn};
 use super::poll::PollRequest;
-use super::proxy::{Passage, Proxy};
+use super::proxy::Proxy;
 use super::stream::{ClientStream, Passing};
 use super::tether::{Tether, needs_own_connection};
-use super::{Gateway, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds};
+use super::{Gateway, Upstream, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds};
 use crate::clock;
+use crate::config::Asked;
 use crate::http1::{
     BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply, RequestHead,
     Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
@@ -328,23 +330,32 @@ impl Public {
         let version = head.version;
         let limits = limits(&self.gateway);
         let most = self.gateway.config().limits.body_bytes;
-        let head = with_one_authority(head, limits.head).and_then(|head| {
-            forwarded::announce(head, peer.ip().to_canonical(), &self.gateway.config(), limits.head)
-        });
-        let prepared = match head {
-            Ok(head) if matches!(head.framing, Framing::Length(length) if length > most) => {
+        let way_in = WayIn {
+            scheme: if connection.stream().is_tls() { "https" } else { "http" },
+            // Asked for only where it counts: that is a call to the system.
+            port: match self.gateway.upstreams().by_port() {
+                true => connection.stream().local_port().unwrap_or_default(),
+                false => 0,
+            },
+        };
+        let routed = with_one_authority(head, limits.head).and_then(|head| self.route(head, peer, &way_in));
+        let prepared = match routed {
+            Ok((head, _)) if matches!(head.framing, Framing::Length(length) if length > most) => {
                 Err(Response::text(413, BodyError::TooLarge))
             }
-            Ok(head) => {
-                let scheme = if connection.stream().is_tls() { "https" } else { "http" };
-                let prepared = subscribe::prepare(&self.gateway, &head, client, scheme).await;
-                prepared.map(|prepared| (prepared, head))
+            Ok((_, None)) => {
+                Err(Response::text(421, "no server behind this gateway is for this host, path and port"))
+            }
+            Ok((head, Some(upstream))) => {
+                let prepared =
+                    subscribe::prepare(&self.gateway, &upstream.config, &head, client, way_in.scheme).await;
+                prepared.map(|prepared| (prepared, head, upstream))
             }
             // What was added found no room.
             Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
             Err(error) => Err(Response::text(400, error)),
         };
-        let (prepared, head) = match prepared {
+        let (prepared, head, upstream) = match prepared {
             Ok(prepared) => prepared,
             Err(answer) => {
                 // Its body is not looked at: the connection ends with the answer.
@@ -361,11 +372,29 @@ impl Public {
         // For each piece, where a poll's body is read as a whole: a large one may well take longer.
         session.set_read_timeout(Some(limits.times.body));
         session.set_write_timeout(Some(limits.times.write));
-        let passage = passage.under_way(prepared.intent, self.gateway.metrics.passing());
+        let passage = passage.under_way(prepared.intent, upstream, client, way_in);
         session.set_connection_user_context(Some(Box::new(passage)));
         let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
         let (stream, _) = reusable.consume();
         stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
+    }
+
+    /// The head as it goes on, and the upstream that it is for, if there is one.
+    fn route(
+        &self,
+        head: RequestHead,
+        peer: SocketAddr,
+        way_in: &WayIn,
+    ) -> Result<(RequestHead, Option<Arc<Upstream>>), HeadError> {
+        let asked = Asked { authority: head.authority(), path: head.path(), port: way_in.port };
+        let Some(upstream) = self.gateway.upstreams().choose(&asked).cloned() else {
+            return Ok((head, None));
+        };
+        let config = self.gateway.config();
+        let (by, trusted) = (upstream.config.forwarded, &config.limits.trusted_proxies);
+        let head =
+            forwarded::announce(head, peer.ip().to_canonical(), by, trusted, limits(&self.gateway).head)?;
+        Ok((head, Some(upstream)))
     }
 
     /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body

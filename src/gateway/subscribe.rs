@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::newcomers::Newcomer;
 use super::{Gateway, poll};
 use crate::clock;
-use crate::config::{Client, EdgeLimits};
+use crate::config::{Client, EdgeLimits, Upstream};
 use crate::dialect::{Dialect, Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
@@ -51,6 +51,26 @@ pub enum Intent {
     Unsubscribe(Vec<MailboxId>),
 }
 
+impl Intent {
+    /// The mailboxes whose subscriptions it is about.
+    pub fn known(&self) -> &[MailboxId] {
+        match self {
+            Intent::Pass => &[],
+            Intent::Subscribe(subscribed) => &subscribed.replaces,
+            Intent::Renew { mailboxes, .. } | Intent::Unsubscribe(mailboxes) => mailboxes,
+        }
+    }
+
+    /// The mailboxes that a 2xx leaves with the server that it came from.
+    pub fn stays(&self) -> &[MailboxId] {
+        match self {
+            Intent::Subscribe(subscribed) => std::slice::from_ref(&subscribed.mailbox),
+            Intent::Renew { mailboxes, .. } => mailboxes,
+            Intent::Pass | Intent::Unsubscribe(_) => &[],
+        }
+    }
+}
+
 /// A mailbox whose lease is being asked for.
 #[derive(Debug)]
 pub struct Subscribed {
@@ -81,6 +101,7 @@ pub type Field = (&'static str, String);
 /// `scheme` is the one under which the client knows the gateway.
 pub async fn prepare(
     gateway: &Gateway,
+    upstream: &Upstream,
     head: &RequestHead,
     client: IpAddr,
     scheme: &'static str,
@@ -90,26 +111,30 @@ pub async fn prepare(
         return Ok(Prepared { head: head.raw(), intent: Intent::Pass });
     }
     let pass = |intent| Ok(Prepared { head: head.raw(), intent });
-    let dialect = Dialect::of_request(config.upstream.dialect, head);
-    match dialect.read_request(head, &config.upstream.server_names, client) {
+    let dialect = Dialect::of_request(upstream.dialect, head);
+    match dialect.read_request(head, &upstream.server_names, client) {
         Reading::Other => pass(Intent::Pass),
         Reading::Invalid { status, what } => {
             tracing::info!(%client, status, what, "subscription refused");
             Err(Response::text(status, what))
         }
         Reading::Renew { ids, lease } => {
-            pass(Intent::Renew { mailboxes: find(gateway, &ids, head.path()).await, lease, dialect })
+            let mailboxes = find(gateway, upstream, &ids, head.path()).await;
+            pass(Intent::Renew { mailboxes, lease, dialect })
         }
-        Reading::Unsubscribe { ids } => pass(Intent::Unsubscribe(find(gateway, &ids, head.path()).await)),
+        Reading::Unsubscribe { ids } => {
+            pass(Intent::Unsubscribe(find(gateway, upstream, &ids, head.path()).await))
+        }
         Reading::Subscribe(mut subscribe) => {
             let principal = subscribe.subscription.principal.as_deref();
             let user_agent = head.fields.text("user-agent");
             let signing_in = Client { principal, source: client, user_agent };
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
             subscribe.subscription.dialect = dialect.name().into();
+            subscribe.subscription.upstream = upstream.name.as_str().into();
             let token = CallbackToken::from_random(rand::random());
             let address = gateway.callback_address(token, subscribe.subscription.callback.as_deref());
-            let replaces = find(gateway, subscribe.renews.as_slice(), head.path()).await;
+            let replaces = find(gateway, upstream, subscribe.renews.as_slice(), head.path()).await;
             let head = dialect.with_callback(head, &address);
             let subscribed = open(gateway, dialect, subscribe, token, replaces, scheme).await?;
             Ok(Prepared { head, intent: Intent::Subscribe(Box::new(subscribed)) })
@@ -170,11 +195,16 @@ fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
     }
 }
 
-async fn find(gateway: &Gateway, ids: &[String], node: &str) -> Vec<MailboxId> {
+/// The mailboxes of these subscriptions. Ids are an upstream's own: two may well have the same. A mailbox of an older
+/// version of the gateway does not say whose it is.
+async fn find(gateway: &Gateway, upstream: &Upstream, ids: &[String], node: &str) -> Vec<MailboxId> {
     let mut found = Vec::new();
     for id in ids {
         let wanted = Lookup::SubscriptionId { id, node: Some(node) };
-        found.extend(gateway.store.find(wanted).await.iter().map(|found| found.id));
+        let mailboxes = gateway.store.find(wanted).await;
+        let is_its = |name: &str| name.is_empty() || name == upstream.name;
+        let of_it = mailboxes.iter().filter(|found| is_its(&found.subscription.upstream));
+        found.extend(of_it.map(|found| found.id));
     }
     found
 }

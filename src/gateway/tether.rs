@@ -4,6 +4,7 @@
 //! nobody a way to end it. So its socket is held a second time here, for as long as pingora has it, and shut
 //! down when the client goes: pingora sees the end of it and drops it at once.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,8 +20,10 @@ use crate::http1::{Framing, Headers, RequestHead};
 #[derive(Debug)]
 pub struct Tether {
     number: u64,
-    /// The connection that was made last: an older one is broken, or another would not have been made.
+    /// The connection that was made last: an older one is broken, or leads elsewhere and ends.
     latest: Mutex<Held>,
+    /// The upstream that it was at last, and the server there.
+    server: Mutex<Option<(String, SocketAddr)>>,
 }
 
 /// The socket of a connection, until pingora is done with it.
@@ -33,12 +36,25 @@ impl Tether {
 
     /// The tether of the client that has this number, which no other has.
     pub fn new(number: u64) -> Arc<Self> {
-        Arc::new(Self { number, latest: Mutex::default() })
+        Arc::new(Self { number, latest: Mutex::default(), server: Mutex::default() })
     }
 
     /// The number of the client.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// The server of this upstream that the client was at last: whoever authenticated a connection must not be sent
+    /// to another.
+    pub fn server(&self, upstream: &str) -> Option<SocketAddr> {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        server.as_ref().filter(|(name, _)| name == upstream).map(|(_, server)| *server)
+    }
+
+    /// The client is at this server now.
+    pub fn is_at(&self, upstream: &str, server: SocketAddr) {
+        let mut at = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+        *at = Some((upstream.to_owned(), server));
     }
 
     /// A connection that is made with these options is tied.
@@ -50,7 +66,8 @@ impl Tether {
             let socket =
                 socket.map_err(|error| Error::because(ErrorType::ConnectError, "a socket", error))?;
             *held.socket() = Some(socket);
-            *tether.latest.lock().unwrap_or_else(PoisonError::into_inner) = held.clone();
+            let mut latest = tether.latest.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *latest, held.clone()).end();
             Ok(())
         }));
     }
@@ -58,15 +75,18 @@ impl Tether {
 
 impl Drop for Tether {
     fn drop(&mut self) {
-        let latest = self.latest.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some(socket) = latest.socket().take() {
-            // One that has ended already cannot be ended again.
-            let _ = rustix::net::shutdown(socket, Shutdown::Both);
-        }
+        self.latest.get_mut().unwrap_or_else(PoisonError::into_inner).end();
     }
 }
 
 impl Held {
+    fn end(&self) {
+        if let Some(socket) = self.socket().take() {
+            // One that has ended already cannot be ended again.
+            let _ = rustix::net::shutdown(socket, Shutdown::Both);
+        }
+    }
+
     fn socket(&self) -> MutexGuard<'_, Option<OwnedFd>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

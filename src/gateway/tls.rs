@@ -12,7 +12,7 @@ use tokio_rustls::rustls::{Error, InvalidMessage};
 
 use super::Gateway;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::mailbox::Timestamp;
 use crate::telemetry::Handshake;
 use crate::tls::{Certificate, Roots, Stream, Trust};
@@ -22,31 +22,25 @@ use crate::watched::Unusable;
 /// is no room for.
 pub(super) const NO_ROOM: [u8; 7] = [21, 3, 3, 0, 2, 2, 80];
 
-/// What the files are that the configuration names; without TLS there are none.
+/// What the files are that `[listen.tls]` names; without TLS there are none.
 #[derive(Default)]
 pub struct Tls {
     certificate: Option<Arc<Certificate>>,
-    authorities: Option<Arc<Authorities>>,
 }
 
 impl Tls {
     /// As the configuration says. Reads the files that it names.
     pub fn open(config: &Config) -> Result<Self, Unusable> {
-        Ok(Self { certificate: certificate(config)?, authorities: authorities(config)? })
+        Ok(Self { certificate: certificate(config)? })
     }
 
     /// As `next` says, where it says something else than `config`, which this is of.
     pub(super) fn follow(&self, config: &Config, next: &Config) -> Result<Self, Unusable> {
         let same_certificate = config.listen.tls == next.listen.tls;
-        let trust = |config: &Config| (config.upstream.is_tls(), config.upstream.ca_file.clone());
         Ok(Self {
             certificate: match same_certificate {
                 true => self.certificate.clone(),
                 false => certificate(next)?,
-            },
-            authorities: match trust(config) == trust(next) {
-                true => self.authorities.clone(),
-                false => authorities(next)?,
             },
         })
     }
@@ -55,11 +49,6 @@ impl Tls {
     pub(super) fn certificate(&self) -> Option<&Arc<Certificate>> {
         self.certificate.as_ref()
     }
-
-    /// Whom to believe of the upstream, if it is spoken to within TLS.
-    pub(super) fn authorities(&self) -> Option<&Arc<Authorities>> {
-        self.authorities.as_ref()
-    }
 }
 
 fn certificate(config: &Config) -> Result<Option<Arc<Certificate>>, Unusable> {
@@ -67,15 +56,16 @@ fn certificate(config: &Config) -> Result<Option<Arc<Certificate>>, Unusable> {
     Certificate::open(certificate.to_owned(), key.to_owned()).map(|opened| Some(Arc::new(opened)))
 }
 
-fn authorities(config: &Config) -> Result<Option<Arc<Authorities>>, Unusable> {
-    if !config.upstream.is_tls() {
+/// Whom to believe of an upstream, if it is spoken to within TLS.
+pub(super) fn authorities(upstream: &Upstream) -> Result<Option<Arc<Authorities>>, Unusable> {
+    if !upstream.is_tls() {
         return Ok(None);
     }
-    let trust = Trust::open(config.upstream.ca_file.clone())?;
+    let trust = Trust::open(upstream.ca_file.clone())?;
     Ok(Some(Arc::new(Authorities { trust, latest: ArcSwapOption::empty() })))
 }
 
-/// Whom to believe of the upstream, also in pingora's form.
+/// Whom to believe of an upstream, also in pingora's form.
 pub(super) struct Authorities {
     trust: Trust,
     latest: ArcSwapOption<ForPingora>,

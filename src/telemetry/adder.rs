@@ -1,6 +1,9 @@
 //! How metrics are made and registered.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, core};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, core,
+};
 
 /// A gauge is set to a number that may be larger than it holds.
 pub(super) fn set(gauge: &IntGauge, value: u64) {
@@ -61,6 +64,25 @@ impl Adder {
 
     pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(format!("pollgate_{name}"), help)?)
+    }
+
+    pub(super) fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<IntGaugeVec> {
+        self.register(IntGaugeVec::new(Opts::new(format!("pollgate_{name}"), help), labels)?)
+    }
+
+    pub(super) fn float_gauges(&self, name: &str, help: &str, label: &str) -> prometheus::Result<GaugeVec> {
+        self.register(GaugeVec::new(Opts::new(format!("pollgate_{name}"), help), &[label])?)
+    }
+
+    pub(super) fn histograms(
+        &self,
+        name: &str,
+        help: &str,
+        label: &str,
+        buckets: &[f64],
+    ) -> prometheus::Result<HistogramVec> {
+        let opts = HistogramOpts::new(format!("pollgate_{name}"), help).buckets(buckets.to_vec());
+        self.register(HistogramVec::new(opts, &[label])?)
     }
 
     pub(super) fn float_gauge(&self, name: &str, help: &str) -> prometheus::Result<prometheus::Gauge> {

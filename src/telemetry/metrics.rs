@@ -12,7 +12,7 @@ use super::polls::{AuthResult, PollResult};
 use super::reloads::ReloadMetrics;
 use super::store::StoreMetrics;
 use super::tls::{Handshake, TlsMetrics};
-use super::upstream::{InFlight, UpstreamError, UpstreamMetrics};
+use super::upstream::{UpstreamCounters, UpstreamMetrics};
 use crate::config::Config;
 use crate::dialect::CallbackRefusal;
 use crate::mailbox::{Class, DeliveryMode, DropReason, Lost, Timestamp};
@@ -121,7 +121,7 @@ impl Metrics {
             )?,
             requests_refused: add.counters(
                 "requests_refused_total",
-                "Requests of clients that were too large, too slow, too many or malformed, by status code.",
+                "Requests of clients that were too large, too slow, too many, malformed or for no upstream, by status code.",
                 "status",
             )?,
             body_bytes_in_flight: add
@@ -301,24 +301,19 @@ impl Metrics {
         self.mailboxes_expired.inc_by(mailboxes);
     }
 
-    /// A request is on its way to the upstream, until the guard goes.
-    pub fn passing(&self) -> InFlight {
-        self.upstream.passing()
-    }
-
     /// A request was passed on and answered.
     pub fn proxied(&self, status: u16) {
         self.upstream.proxied(status);
     }
 
-    /// The upstream answered, so long after the request came.
-    pub fn upstream_answered(&self, took: Duration) {
-        self.upstream.answered(took);
+    /// What is measured of the upstream of this name, which has these servers.
+    pub fn upstream(&self, name: &str, servers: Vec<String>) -> UpstreamCounters {
+        self.upstream.of(name, servers)
     }
 
-    /// The upstream did not answer.
-    pub fn upstream_error(&self, error: UpstreamError, wall: SystemTime) {
-        self.upstream.failed(error, wall);
+    /// The upstream of this name is gone, and what was measured of it.
+    pub fn upstream_is_gone(&self, name: &str) {
+        self.upstream.forget(name);
     }
 
     /// There are file descriptors for so many clients.

@@ -21,4 +21,4 @@ pub use metrics::Metrics;
 pub use polls::{AuthResult, PollResult};
 pub use tls::Handshake;
 pub use traffic::{Event, Follower, Happened, Traffic};
-pub use upstream::{InFlight, UpstreamError};
+pub use upstream::{InFlight, UpstreamCounters, UpstreamError};

@@ -27,6 +27,11 @@ impl Stream {
         matches!(self, Self::Tls(_))
     }
 
+    /// The port of the listener that it came in at.
+    pub fn local_port(&self) -> Option<u16> {
+        self.tcp().local_addr().ok().map(|address| address.port())
+    }
+
     /// When the peer's own certificate ends, if it showed one.
     pub fn peer_certificate_ends(&self) -> Option<SystemTime> {
         let Self::Tls(tls) = self else { return None };

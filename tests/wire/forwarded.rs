@@ -10,7 +10,7 @@ const PROXY: &str = "127.0.0.2";
 
 async fn gate(forwarded: Option<Forwarded>) -> Gate {
     Gate::with(|config| {
-        config.upstream.forwarded = forwarded;
+        config.upstreams[0].forwarded = forwarded;
         config.limits.trusted_proxies = vec![format!("{PROXY}/32").parse().unwrap()];
         config.limits.mailboxes_per_address = 1;
         config.limits.held_polls_per_address = 1;
@@ -76,7 +76,7 @@ async fn rfc_7239_forwarded_names_the_peer_and_what_a_stranger_says_goes() {
 async fn rfc_7239_6_an_address_of_ipv6_is_quoted() {
     let gate = Gate::with(|config| {
         config.listen.public = vec!["[::1]:0".parse().unwrap()];
-        config.upstream.forwarded = Some(Forwarded::Forwarded);
+        config.upstreams[0].forwarded = Some(Forwarded::Forwarded);
     })
     .await;
     gate.ask(text("GET / HTTP/1.1\nHost: im.example\nForwarded: for=1.2.3.4", "")).await;

@@ -141,7 +141,7 @@ async fn the_first_event_reaches_a_client_that_is_called_after_the_answer() {
     let mut device = Upstream::by_hand().await;
     let gate = Gate::with(|config| {
         calling(config);
-        config.upstream.address = device.address();
+        config.upstreams[0].address = device.address();
     })
     .await;
     let (early, other) = (Upstream::start().await, Upstream::start().await);
@@ -194,7 +194,7 @@ async fn each_request_shows_its_dialect_unless_one_is_set() {
     device(&gate.upstream);
     login(&gate, "CALLBACK: <http://10.1.2.3:5000/>").await;
     gate.mailboxes(2).await;
-    gate.follow(|config| config.upstream.dialect = pollgate::dialect::Choice::Gena);
+    gate.follow(|config| config.upstreams[0].dialect = pollgate::dialect::Choice::Gena);
     let refused = gate.ask(rvp::login("kari", "http://10.1.2.3:1")).await;
     assert_eq!(refused.status(), 400, "that is no subscription to a device");
 }

@@ -36,7 +36,7 @@ impl Bound {
             }
         });
         let gate = Gate::with(|config| {
-            config.upstream.address = bound.address.clone();
+            config.upstreams[0].address = bound.address.clone();
             change(config);
         })
         .await;
@@ -169,7 +169,7 @@ async fn a_connection_of_ones_own_that_is_given_up_ends_at_once() {
     assert_eq!(client.answer().await.status(), 400);
     bound.closed(1).await;
     // So is what was idle for too long.
-    let idle = |config: &mut Config| config.upstream.idle_timeout = Duration::from_millis(50);
+    let idle = |config: &mut Config| config.upstreams[0].idle_timeout = Duration::from_millis(50);
     let (bound, gate) = Bound::with(idle).await;
     let mut client = gate.client().await;
     log_in(&mut client, "NTLM", "kari").await;

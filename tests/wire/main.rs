@@ -37,5 +37,6 @@ mod smuggling;
 mod subscribe;
 mod tls;
 mod trace;
+mod upstreams;
 mod webdav;
 mod xml;

@@ -14,7 +14,7 @@ fn get(path: &str) -> Vec<u8> {
 }
 
 async fn upstream_errors(gate: &Gate, reason: &str) -> f64 {
-    gate.metric(&format!("pollgate_upstream_errors_total{{reason=\"{reason}\"}}")).await
+    gate.metric(&format!("pollgate_upstream_errors_total{{reason=\"{reason}\",upstream=\"legacy\"}}")).await
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn an_interim_answer_decides_nothing() {
 #[tokio::test]
 async fn a_client_that_awaits_a_go_ahead_gets_it() {
     let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstream.address = raw.address()).await;
+    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
     let mut client = gate.client().await;
     client.send(text("PUT / HTTP/1.1\nHost: h\nExpect: 100-continue\nContent-Length: 5", "")).await;
     let mut server = raw.accept().await;
@@ -296,29 +296,33 @@ async fn an_upstream_that_answers_is_seen_to() {
     let mut client = gate.client().await;
     client.send(get("/")).await;
     gate.upstream.saw(1).await;
-    assert_eq!(gate.metric("pollgate_upstream_requests").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_requests{upstream=\"legacy\"}").await, 1.0);
     done.notify_one();
     assert_eq!(client.answer().await.status(), 200);
-    assert_eq!(gate.metric("pollgate_upstream_request_duration_seconds_count").await, 1.0);
-    assert_eq!(gate.metric("pollgate_upstream_up").await, 1.0);
-    assert_eq!(gate.metric("pollgate_upstream_last_error_timestamp_seconds").await, 0.0);
+    assert_eq!(
+        gate.metric("pollgate_upstream_request_duration_seconds_count{upstream=\"legacy\"}").await,
+        1.0
+    );
+    assert_eq!(gate.metric("pollgate_upstream_up{upstream=\"legacy\"}").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_last_error_timestamp_seconds{upstream=\"legacy\"}").await, 0.0);
     assert_eq!(gate.metric("pollgate_connections_opened_total").await, 1.0);
-    let in_flight = async { while gate.metric("pollgate_upstream_requests").await > 0.0 {} };
+    let in_flight =
+        async { while gate.metric("pollgate_upstream_requests{upstream=\"legacy\"}").await > 0.0 {} };
     crate::support::within("the end of the request", in_flight).await;
 }
 
 #[tokio::test]
 async fn an_upstream_that_is_down() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let gate = Gate::with(|config| config.upstream.address = gone.to_string()).await;
+    let gate = Gate::with(|config| config.upstreams[0].address = gone.to_string()).await;
     let answer = gate.ask(get("/")).await;
     assert_eq!(answer.status(), 502);
     assert_eq!(answer.body_text(), "the server behind this gateway takes no connection\n");
     assert_eq!(gate.ask(rvp::login("kari", "http://10.1.2.3:1234")).await.status(), 502);
     gate.mailboxes(0).await;
     assert_eq!(upstream_errors(&gate, "connect").await, 2.0);
-    assert_eq!(gate.metric("pollgate_upstream_up").await, 0.0);
-    assert!(gate.metric("pollgate_upstream_last_error_timestamp_seconds").await > 1.7e9);
+    assert_eq!(gate.metric("pollgate_upstream_up{upstream=\"legacy\"}").await, 0.0);
+    assert!(gate.metric("pollgate_upstream_last_error_timestamp_seconds{upstream=\"legacy\"}").await > 1.7e9);
     assert_eq!(gate.metric("pollgate_proxied_requests_total{status=\"502\"}").await, 2.0);
 }
 
@@ -336,8 +340,8 @@ async fn an_upstream_that_takes_no_connection_and_refuses_none() {
         waiting.push(connected.unwrap());
     }
     let gate = Gate::with(|config| {
-        config.upstream.address = address.to_string();
-        config.upstream.connect_timeout = Duration::from_millis(100);
+        config.upstreams[0].address = address.to_string();
+        config.upstreams[0].connect_timeout = Duration::from_millis(100);
     })
     .await;
     let answer = gate.ask(get("/")).await;
@@ -348,7 +352,7 @@ async fn an_upstream_that_takes_no_connection_and_refuses_none() {
 
 #[tokio::test]
 async fn an_upstream_that_is_silent() {
-    let gate = Gate::with(|config| config.upstream.read_timeout = Duration::from_millis(100)).await;
+    let gate = Gate::with(|config| config.upstreams[0].read_timeout = Duration::from_millis(100)).await;
     gate.upstream.script(|_| vec![Step::Wait(Arc::new(Notify::new()))]);
     for request in [get("/"), rvp::login("kari", "http://10.1.2.3:1234")] {
         let answer = gate.ask(request).await;
@@ -362,8 +366,8 @@ async fn an_upstream_that_is_silent() {
 #[tokio::test]
 async fn an_upstream_that_does_not_exist() {
     let gate = Gate::with(|config| {
-        config.upstream.address = "nowhere.invalid:80".into();
-        config.upstream.connect_timeout = Duration::from_millis(500);
+        config.upstreams[0].address = "nowhere.invalid:80".into();
+        config.upstreams[0].connect_timeout = Duration::from_millis(500);
     })
     .await;
     let answer = gate.ask(get("/")).await;
@@ -416,7 +420,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
 #[tokio::test]
 async fn an_answer_may_come_before_the_request_is_sent() {
     let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstream.address = raw.address()).await;
+    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
     let mut client = gate.client().await;
     client.send(text("PUT / HTTP/1.1\nHost: h\nContent-Length: 100000", "only the start")).await;
     let mut server = raw.accept().await;

@@ -41,7 +41,7 @@ async fn the_next_request_goes_to_the_upstream_that_is_set_now() {
     let other = Upstream::start().await;
     other.script(|_| answer("HTTP/1.1 200 OK", "the new one"));
     let address = other.address.to_string();
-    gate.follow(|config| config.upstream.address = address);
+    gate.follow(|config| config.upstreams[0].address = address);
     client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(client.answer().await.body_text(), "the new one", "on the connection that was there before");
 }

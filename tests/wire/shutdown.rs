@@ -132,7 +132,7 @@ async fn health_and_readiness() {
 #[tokio::test]
 async fn a_gateway_whose_upstream_is_down_lives_but_is_not_ready() {
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let gate = Gate::with(|config| config.upstream.address = gone.to_string()).await;
+    let gate = Gate::with(|config| config.upstreams[0].address = gone.to_string()).await;
     let ready = gate.operate("GET", "/readyz").await;
     assert_eq!(ready.status(), 503);
     assert!(ready.body_text().contains("failed  upstream: "), "{}", ready.body_text());

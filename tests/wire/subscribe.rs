@@ -24,7 +24,7 @@ async fn the_callback_address_is_replaced_and_nothing_else() {
 
 #[tokio::test]
 async fn a_logical_callback_passes_untouched() {
-    let gate = Gate::with(|config| config.upstream.server_names = vec!["alias.example".into()]).await;
+    let gate = Gate::with(|config| config.upstreams[0].server_names = vec!["alias.example".into()]).await;
     for callback in [
         "http://im.example/instmsg/aliases/kari",
         "http://IM.example:80/instmsg/aliases/kari",

@@ -282,8 +282,8 @@ async fn pollgates_own_client_polls_within_tls() {
 fn asking(upstream: &Upstream, authority: &Authority) -> impl FnOnce(&mut Config) + use<> {
     let (address, file) = (format!("https://{}", upstream.address), authority.file());
     move |config| {
-        config.upstream.address = address;
-        config.upstream.ca_file = Some(file);
+        config.upstreams[0].address = address;
+        config.upstreams[0].ca_file = Some(file);
     }
 }
 
@@ -313,7 +313,10 @@ async fn an_upstream_that_cannot_be_believed_is_not_asked() {
         let answer = gate.ask(get()).await;
         assert_eq!(answer.status(), 502, "{host}");
         assert_eq!(answer.body_text(), "the server behind this gateway cannot be trusted\n");
-        assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\"}").await, 1.0);
+        assert_eq!(
+            gate.metric("pollgate_upstream_errors_total{reason=\"tls\",upstream=\"legacy\"}").await,
+            1.0
+        );
         assert!(gate.upstream.seen().is_empty());
     }
 }
@@ -324,8 +327,8 @@ async fn an_upstream_without_tls_is_no_upstream_within_it() {
     let mut raw = Upstream::by_hand().await;
     let address = format!("https://{}", raw.address());
     let gate = Gate::with(|config| {
-        config.upstream.address = address;
-        config.upstream.ca_file = Some(authority.file());
+        config.upstreams[0].address = address;
+        config.upstreams[0].ca_file = Some(authority.file());
     })
     .await;
     let answers = async {
@@ -333,7 +336,7 @@ async fn an_upstream_without_tls_is_no_upstream_within_it() {
     };
     let (answer, ()) = tokio::join!(gate.ask(get()), answers);
     assert_eq!(answer.status(), 502);
-    assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\"}").await, 1.0);
+    assert_eq!(gate.metric("pollgate_upstream_errors_total{reason=\"tls\",upstream=\"legacy\"}").await, 1.0);
 }
 
 #[tokio::test]
@@ -366,9 +369,9 @@ async fn a_kept_connection_is_believed_for_no_other_authority() {
     let change = asking(&upstream, &authority);
     let gate = Gate::before(upstream, change);
     assert_eq!(gate.ask(get()).await.status(), 200);
-    gate.follow(|config| config.upstream.ca_file = Some(other.file()));
+    gate.follow(|config| config.upstreams[0].ca_file = Some(other.file()));
     assert_eq!(gate.ask(get()).await.status(), 502);
-    gate.follow(|config| config.upstream.ca_file = Some(authority.file()));
+    gate.follow(|config| config.upstreams[0].ca_file = Some(authority.file()));
     assert_eq!(gate.ask(get()).await.status(), 200);
 }
 

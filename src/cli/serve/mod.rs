@@ -6,7 +6,7 @@ mod systemd;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -72,14 +72,18 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
     let mut signals = Signals::catch().context("cannot wait for signals")?;
     let started = Started::now().context("cannot find out which program this is")?;
     let listeners = match upgrade {
-        true => handover::take_over(&config).await?,
+        true => tokio::select! {
+            taken = handover::take_over(&config) => taken?,
+            by = signals.end.recv() => bail!("{by} came before anything was handed over"),
+        },
         false => Listeners::bind(&config.listen)?,
     };
     let promise = match config.store.kind {
         StoreKind::Disk => format!("messages are kept in {}", config.store.path.display()),
         StoreKind::Memory => "messages are kept in memory, and lost when this process ends".to_owned(),
     };
-    let upstream = config.upstream.address.clone();
+    let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.address.as_str()).collect();
+    let upstream = upstreams.join(", ");
     let running = match upgrade {
         true => start_behind(origin, config, listeners).await?,
         false => app::start_from(Some(origin), config, listeners)?,

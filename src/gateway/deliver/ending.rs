@@ -1,7 +1,8 @@
 //! A client that says it is gone for good: its mailbox ends, and its subscription at the upstream does.
 
-use std::time::Duration;
+use std::net::{IpAddr, Ipv4Addr};
 
+use super::super::upstream::Wish;
 use super::super::{Gateway, subscribe};
 use crate::dialect::Dialect;
 use crate::http1::client::{CallError, call};
@@ -29,10 +30,16 @@ pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
 }
 
 async fn unsubscribe(gateway: &Gateway, report: &MailboxReport, id: &str) -> Result<u16, CallError> {
-    let upstream = gateway.config().upstream.clone();
-    let mut connection = gateway.connect_upstream(&upstream).await?;
-    let request = Dialect::of_subscription(&report.subscription).unsubscribe(&report.subscription, id);
-    let within: Duration = upstream.read_timeout;
+    let subscription = &report.subscription;
+    let nowhere = || CallError::Connect(std::io::Error::other("there is no server"));
+    let upstream =
+        gateway.upstreams().of_subscription(&subscription.upstream).cloned().ok_or_else(nowhere)?;
+    let client = subscription.subscriber.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let wish = Wish { client, known: upstream.who_granted(&[report.id]), tried: &[] };
+    let server = upstream.server(wish).await.map_err(CallError::Connect)?.ok_or_else(nowhere)?;
+    let mut connection = upstream.connect(&server).await?;
+    let request = Dialect::of_subscription(subscription).unsubscribe(subscription, id);
+    let within = upstream.config.read_timeout;
     let answer = call(&mut connection, request, b"", LARGEST_BODY, within).await?;
     Ok(answer.head.status)
 }

@@ -38,7 +38,7 @@ async fn refused<R: AsRef<[u8]>>(requests: impl IntoIterator<Item = R>) {
 async fn passes_as(request: impl AsRef<[u8]>, expected: impl AsRef<[u8]>) {
     let (request, expected) = (request.as_ref(), expected.as_ref());
     let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstream.address = raw.address()).await;
+    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
     let mut client = gate.client().await;
     client.send([request, NEXT.as_bytes()].concat()).await;
     let mut server = raw.accept().await;

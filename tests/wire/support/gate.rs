@@ -50,7 +50,8 @@ impl Gate {
         config.listen.public = vec![any];
         config.listen.callback = any;
         config.listen.admin = any;
-        config.upstream.address = upstream.address.to_string();
+        config.upstreams[0].name = "legacy".to_owned();
+        config.upstreams[0].address = upstream.address.to_string();
         config.store.kind = StoreKind::Memory;
         config.polling.poll_life_time = life_times(3600, 0, 3600);
         change(&mut config);

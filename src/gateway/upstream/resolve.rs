@@ -1,4 +1,4 @@
-//! Where the upstream is: its address, resolved now and then.
+//! Where a server is: its name, resolved now and then.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,56 +9,33 @@ use arc_swap::ArcSwapOption;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::Gateway;
 use crate::clock;
-use crate::config;
-use crate::http1::Connection;
-use crate::http1::client::{CallError, dial};
-use crate::tls::{self, Stream};
 
 /// How long a resolved name is believed: a server that moves is followed soon, and a name server is not
 /// asked for each request.
-const BELIEVED: Duration = Duration::from_secs(10);
+pub(super) const BELIEVED: Duration = Duration::from_secs(10);
 
-/// Resolves the upstream's address.
+/// Resolves the address of one server.
 #[derive(Debug, Default)]
-pub struct Upstream {
+pub(super) struct Resolver {
     latest: ArcSwapOption<Resolved>,
 }
 
 #[derive(Debug)]
 struct Resolved {
-    name: String,
     address: SocketAddr,
     at: Instant,
 }
 
-impl Gateway {
-    /// A connection to the upstream, beside those that pingora makes.
-    pub(super) async fn connect_upstream(
-        &self,
-        upstream: &config::Upstream,
-    ) -> Result<Connection<Stream>, CallError> {
-        let within = upstream.connect_timeout;
-        let stream = dial(upstream.authority(), within).await?;
-        let authorities = self.tls().authorities().map(|authorities| authorities.current(clock::now()));
-        let Some(roots) = authorities else { return Ok(Connection::new(Stream::Plain(stream))) };
-        let shaken = timeout(within, tls::connect(stream, upstream.host(), &roots)).await;
-        let stream = shaken.map_err(|_| CallError::TimedOut(within))?.map_err(CallError::Connect)?;
-        Ok(Connection::new(stream))
-    }
-}
-
-impl Upstream {
+impl Resolver {
     /// The socket address of `name`, a host and a port. Of several, one that takes a connection `within`
     /// that time is chosen.
-    pub async fn resolve(&self, name: &str, within: Duration) -> io::Result<SocketAddr> {
+    pub(super) async fn resolve(&self, name: &str, within: Duration) -> io::Result<SocketAddr> {
         if let Ok(address) = name.parse() {
             return Ok(address);
         }
         let now = clock::instant();
         if let Some(latest) = &*self.latest.load()
-            && latest.name == name
             && now.duration_since(latest.at) < BELIEVED
         {
             return Ok(latest.address);
@@ -73,7 +50,12 @@ impl Upstream {
                 Ok(Err(_)) | Err(_) => first,
             },
         };
-        self.latest.store(Some(Arc::new(Resolved { name: name.to_owned(), address, at: now })));
+        self.latest.store(Some(Arc::new(Resolved { address, at: now })));
         Ok(address)
+    }
+
+    /// What was found last, however long ago.
+    pub(super) fn latest(&self) -> Option<SocketAddr> {
+        self.latest.load().as_ref().map(|latest| latest.address)
     }
 }
