@@ -17,4 +17,4 @@ if ! command -v slowhttptest >/dev/null 2>&1; then
     apt-get install -y -qq --no-install-recommends slowhttptest >/dev/null
 fi
 sh tests/setup.sh
-exec cargo bench --quiet --locked --bench end_to_end -- slow-http
+exec cargo bench --quiet --locked --bench end_to_end -- slow-http "$@"

@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 use self::handover::{Handover, Successor};
 use self::listeners::Listening;
 pub use self::listeners::{BindError, Listeners};
-use crate::admin::Admin;
+use crate::admin::{Admin, Reload};
 use crate::clock;
 use crate::config::{self, Changes, Config, LiveConfig, Origin, ReloadError, StoreKind};
 use crate::gateway::callback::Callbacks;
@@ -87,7 +87,11 @@ pub fn start_from(
     let reloader = Arc::new(Reloader::new(gateway.clone(), origin, written));
     let reload = {
         let reloader = reloader.clone();
-        Box::new(move || reloader.reload("POST /-/reload"))
+        let reload: Reload = Box::new(move || {
+            let reloader = reloader.clone();
+            Box::pin(async move { reloader.reload("POST /-/reload").await })
+        });
+        reload
     };
     let (drops, bodies) = (gateway.drops.clone(), gateway.bodies.clone());
     let traffic = gateway.traffic.clone();
@@ -254,8 +258,8 @@ impl Running {
     }
 
     /// Reads the configuration again, and follows it. `by` says who wanted that.
-    pub fn reload(&self, by: &'static str) -> Result<Changes, ReloadError> {
-        self.reloader.reload(by)
+    pub async fn reload(&self, by: &'static str) -> Result<Changes, ReloadError> {
+        self.reloader.reload(by).await
     }
 
     /// Follows this configuration, as if it were written.

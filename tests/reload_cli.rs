@@ -5,8 +5,12 @@ use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
+
+/// Far longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A gateway in a process of its own, with a file; killed when dropped.
 struct Serving {
@@ -27,6 +31,8 @@ impl Serving {
         let mut process = Command::new(env!("CARGO_BIN_EXE_pollgate"))
             .args(["serve", "--config", file.to_str().unwrap()])
             .env_clear()
+            // Whatever holds up one of them is seen at once.
+            .env("TOKIO_WORKER_THREADS", "1")
             .stdin(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -53,12 +59,7 @@ impl Serving {
 
     /// The head and the body of the answer.
     fn ask(&self, method: &str, path: &str) -> (String, String) {
-        let mut stream = TcpStream::connect(&self.admin).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.to_owned(), body.to_owned())
+        ask(&self.admin, method, path)
     }
 
     fn metric(&self, name: &str) -> f64 {
@@ -73,6 +74,17 @@ impl Drop for Serving {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The head and the body of the answer, which must not be long in coming.
+fn ask(admin: &str, method: &str, path: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
 }
 
 fn line(log: &mut Lines<BufReader<ChildStderr>>, wanted: impl Fn(&Value) -> bool) -> Value {
@@ -157,6 +169,36 @@ fn a_change_of_the_file_is_noticed() {
     serving.says("is not TOML");
     serving.write("");
     serving.says("configuration read again");
+}
+
+#[test]
+fn nobody_waits_while_a_large_page_is_cleared() {
+    let serving = Serving::start(folder());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.process.id())).unwrap();
+    // Older kernels do not say.
+    let enabled = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
+    assert_eq!(enabled.unwrap_or("0").trim(), "0");
+}
+
+#[test]
+fn nobody_waits_while_a_file_is_slow_to_read() {
+    let serving = Serving::start(folder());
+    let users = serving.folder.path().join("users");
+    // Who opens it to read waits until somebody opens it to write, and then for what is written.
+    rustix::fs::mkfifoat(rustix::fs::CWD, &users, rustix::fs::Mode::RWXU).unwrap();
+    serving.write(&format!("[auth]\nmode = \"digest\"\nusers_file = '{}'\n", users.display()));
+    let admin = serving.admin.clone();
+    let reload = std::thread::spawn(move || ask(&admin, "POST", "/-/reload"));
+    let mut slow = std::fs::File::options().write(true).open(&users).unwrap();
+    // It is being read now.
+    assert!(serving.ask("GET", "/healthz").0.starts_with("HTTP/1.1 200"));
+    assert!(!reload.is_finished());
+    slow.write_all(b"\n").unwrap();
+    drop(slow);
+    // It is read more than once: by who asked, and by who saw the file change.
+    std::thread::spawn(move || while std::fs::write(&users, "\n").is_ok() {});
+    let (head, body) = reload.join().unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}\n{body}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 use std::time::Instant;
 
+use pollgate::gateway::descriptors;
 use pollgate::http1::client::{Call, call, connect};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -24,7 +25,9 @@ const CROWD: usize = 256;
 /// The gateway alone, and a proxied request beside the held polls.
 pub async fn run() {
     let server = Poller::pollgate(None);
-    let held = Held::open(&server, possible_polls()).await;
+    // One place is for the request.
+    let clients = usize::try_from(descriptors::for_clients() - 1).unwrap();
+    let held = Held::open(&server, possible_polls().min(clients)).await;
     let Poller::Pollgate(gateway, _) = &server else { unreachable!() };
     let mut other = connect(&gateway.public.to_string(), PATIENCE).await.unwrap();
     let began = Instant::now();

@@ -12,7 +12,8 @@
 //! - `deliver`: the time from a callback to its delivery, alone and beside as many clients that cannot be
 //!   reached.
 //! - `reload`: the time of a proxied request while the configuration is read again.
-//! - `slow-http`: a healthy client, in quiet and while slowhttptest attacks; `benches/slow_http.sh` runs it.
+//! - `slow-http`: a healthy client, in quiet and while slowhttptest attacks; `benches/slow_http.sh` runs it. With
+//!   the names of attacks behind it, such as `slow-read`, only those.
 //! - `long-poll`: one poll, held for ten minutes.
 //!
 //! CPU time and memory are those of the server's processes alone, as the kernel counts them. The load is
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
             return bare::run(listen.parse().unwrap(), upstream.parse().unwrap());
         }
         ["listener", which] => return listeners::serve(which),
+        ["upstream"] => return upstream::Upstream::serve(),
         _ => {}
     }
     // Those are cargo's, and for criterion.
@@ -73,7 +75,7 @@ async fn run(words: &[&str]) -> ExitCode {
         ["listeners"] => return listeners::run().await,
         ["deliver"] => return deliver::run().await,
         ["reload"] => return reload::run().await,
-        ["slow-http"] => return slow_http::run().await,
+        ["slow-http", words @ ..] => return slow_http::run(words).await,
         ["long-poll"] => return long_poll::run().await,
         _ => {}
     }

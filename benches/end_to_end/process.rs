@@ -56,14 +56,9 @@ impl Server {
         false
     }
 
-    /// CPU time used so far, in user and kernel mode (proc(5): fields 14 and 15 of `stat`, in ticks of which
-    /// Linux tells programs that a second has 100).
+    /// CPU time used so far, in user and kernel mode.
     pub fn cpu(&self) -> Duration {
-        let ticks = |pid: Pid| {
-            let fields = stat(pid).expect("a process that runs");
-            [11, 12].map(|n| fields[n].parse::<u64>().unwrap()).iter().sum::<u64>()
-        };
-        Duration::from_millis(self.processes().into_iter().map(ticks).sum::<u64>() * 10)
+        self.processes().into_iter().map(cpu).sum()
     }
 
     /// Memory of its own in KiB (proc(5): `Pss` of `smaps_rollup`).
@@ -139,6 +134,18 @@ impl Drop for Server {
 fn stat(pid: Pid) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     Some(stat.rsplit(')').next()?.split_whitespace().map(str::to_owned).collect())
+}
+
+/// The CPU time that a process used so far (proc(5): fields 14 and 15 of `stat`, in ticks of which Linux tells
+/// programs that a second has 100).
+fn cpu(pid: Pid) -> Duration {
+    let fields = stat(pid).expect("a process that runs");
+    Duration::from_millis([11, 12].map(|n| fields[n].parse::<u64>().unwrap() * 10).iter().sum())
+}
+
+/// The CPU time that this program used so far.
+pub fn own_cpu() -> Duration {
+    cpu(Pid::this())
 }
 
 /// A gateway in a process of its own.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
@@ -60,6 +61,17 @@ impl Upstream {
         };
         tokio::spawn(accept::accept(listener, stop, TaskTracker::new(), handle, || ()));
         (upstream, address)
+    }
+
+    /// In a process of its own: it says where it listens, and serves until it is ended.
+    pub fn serve() -> ExitCode {
+        rlimit::increase_nofile_limit(u64::MAX).unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_upstream, address) = Self::start();
+            println!("{address}");
+            std::future::pending().await
+        })
     }
 
     /// Where the upstream calls back for this node: address and path.

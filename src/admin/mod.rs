@@ -9,6 +9,7 @@ mod health;
 mod problem;
 mod reload;
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
@@ -21,7 +22,10 @@ use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Metrics, Traffic};
 
 /// Reads the configuration again, and follows it.
-pub type Reload = Box<dyn Fn() -> Result<Changes, ReloadError> + Send + Sync>;
+pub type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
+
+/// What became of it, when it is done.
+type Reloading = Pin<Box<dyn Future<Output = Result<Changes, ReloadError>> + Send>>;
 
 /// Answers what operators ask.
 pub struct Admin {
@@ -67,7 +71,7 @@ impl Service for Admin {
             "/metrics" => self.metrics(),
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
-            "/-/reload" => return self.reload(&head.method),
+            "/-/reload" => return self.reload(&head.method).await,
             path if api::is_inside(path) => return self.api(&request).await,
             _ => {
                 return Response::text(

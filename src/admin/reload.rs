@@ -9,11 +9,11 @@ use crate::http1::Response;
 impl Admin {
     /// 200 with what is followed from now on and what waits for a restart; or 422 with everything that is
     /// wrong, and nothing has changed.
-    pub(super) fn reload(&self, method: &str) -> Response {
+    pub(super) async fn reload(&self, method: &str) -> Response {
         if method != "POST" {
             return Problem::MethodNotAllowed(&["POST"]).response();
         }
-        match (self.reload)() {
+        match (self.reload)().await {
             Ok(changes) => {
                 let report = json!({ "changed": changes.followed, "needs_restart": changes.need_restart });
                 Response::new(200)

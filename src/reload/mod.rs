@@ -3,11 +3,15 @@
 //!
 //! All or nothing: what is not valid is refused as a whole, with everything that is wrong with it, and the
 //! running configuration stays. Who holds a poll or is in the middle of a request notices nothing; what is
-//! followed counts from the next request on.
+//! followed counts from the next request on. It is read and checked on threads that serve nobody: files may be
+//! slow, and so may certificates.
 
 mod watch;
 
+use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::task::spawn_blocking;
 
 pub use self::watch::watch;
 use crate::clock;
@@ -35,8 +39,20 @@ impl Reloader {
         self.origin.as_ref()
     }
 
-    /// Reads the configuration again, and follows it. `by` says who wanted that.
-    pub fn reload(&self, by: &'static str) -> Result<Changes, ReloadError> {
+    /// Reads the configuration again, and follows it. `by` says who wanted that. It is done to its end even if
+    /// nobody waits for that.
+    pub async fn reload(self: &Arc<Self>, by: &'static str) -> Result<Changes, ReloadError> {
+        let this = self.clone();
+        apart(move || this.reload_here(by)).await
+    }
+
+    /// The same if something else is written than was when it was last read.
+    pub async fn look(self: &Arc<Self>) {
+        let this = self.clone();
+        apart(move || this.look_here()).await;
+    }
+
+    fn reload_here(&self, by: &'static str) -> Result<Changes, ReloadError> {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let read = match &self.origin {
             Some(origin) => origin.load().map_err(ReloadError::from),
@@ -48,8 +64,7 @@ impl Reloader {
         result
     }
 
-    /// The same if something else is written than was when it was last read.
-    pub fn look(&self) {
+    fn look_here(&self) {
         let Some(origin) = &self.origin else { return };
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         let read = origin.load().map_err(ReloadError::from);
@@ -67,10 +82,15 @@ impl Reloader {
 
     /// Follows this configuration, wherever it comes from.
     pub fn follow(&self, written: Config) -> Result<Changes, ReloadError> {
-        let (next, changes) = adopt(&self.gateway.config(), written);
-        let level = next.log.level;
+        let running = self.gateway.config();
+        let (next, changes) = adopt(&running, written);
+        let (level, level_before) = (next.log.level, running.log.level);
+        drop(running);
         self.gateway.follow(next)?;
-        logging::set_level(level);
+        if level != level_before {
+            // Every place that may log is asked again whether it does: too much to do it for nothing.
+            logging::set_level(level);
+        }
         Ok(changes)
     }
 
@@ -102,5 +122,14 @@ impl Reloader {
                 tracing::error!(by, "the configuration is not valid; the running one stays");
             }
         }
+    }
+}
+
+/// Does it on a thread on which nobody is served.
+async fn apart<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        // It is never told to stop: it panicked, and that is for whoever asked for it.
+        Err(error) => resume_unwind(error.into_panic()),
     }
 }

@@ -48,7 +48,7 @@ pub async fn watch(reloader: Arc<Reloader>, file: PathBuf, stop: CancellationTok
             }
         }
         // It may have changed before its directory was watched, the first time as later.
-        reloader.look();
+        reloader.look().await;
         if watched.is_empty() || stop.run_until_cancelled(told.recv()).await.flatten().is_none() {
             return;
         }

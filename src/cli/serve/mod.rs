@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use nix::sys::prctl::set_thp_disable;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::successor::Started;
@@ -64,6 +65,7 @@ pub(super) fn run(global: &Global, args: ServeArgs) -> anyhow::Result<ExitCode> 
         tracing::warn!("{warning}");
     }
     raise_descriptor_limit(config.limits.connections);
+    take_memory_in_small_pages();
     block_on(serve(origin, config, args.upgrade))
 }
 
@@ -153,7 +155,7 @@ async fn until_the_end(
         tokio::select! {
             _ = signals.hangup.recv() => {
                 // The log says what came of it.
-                let _ = running.reload("SIGHUP");
+                let _ = running.reload("SIGHUP").await;
             }
             _ = signals.quit.recv() => {
                 let handed = tokio::select! {
@@ -186,6 +188,15 @@ async fn start_behind(origin: Origin, config: Config, listeners: Listeners) -> a
             }
             started => return started,
         }
+    }
+}
+
+/// A large page is cleared as a whole when its first byte is needed (prctl(2), `PR_SET_THP_DISABLE`): meanwhile all wait
+/// whom that thread serves, for milliseconds where a virtual machine has to fetch it first. What is held here is small,
+/// and a large page of which little is used takes memory for nothing.
+fn take_memory_in_small_pages() {
+    if let Err(error) = set_thp_disable(true) {
+        tracing::debug!(%error, "memory comes in large pages");
     }
 }
 
