@@ -10,10 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::Context;
 use arc_swap::ArcSwap;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -81,7 +79,6 @@ pub fn start_from(
     let access = Access::open(&config.auth)?;
     let tls = Tls::open(&config)?;
     let stop = CancellationToken::new();
-    let callback_udp = config.listen.callback_udp;
     let upstreams = Upstreams::open(&config, &metrics, &stop)?;
     let config = LiveConfig::new(ArcSwap::from_pointee(config));
     let gateway =
@@ -137,8 +134,7 @@ pub fn start_from(
     };
     let socket = listeners.callback.socket;
     serve_on(socket, Callbacks(gateway.clone()), callback_limits, &gateway, &tasks, &stop);
-    if let Some(address) = callback_udp {
-        let socket = bind_datagrams(address).with_context(|| format!("listen.callback_udp: {address}"))?;
+    if let Some(Listening { socket, .. }) = listeners.callback_udp {
         // It was just made: nobody else has set it.
         let _ = gateway.datagram_port.set(socket.local_addr()?.port());
         let callbacks = Arc::new(Callbacks(gateway.clone()));
@@ -154,17 +150,6 @@ pub fn start_from(
     }
     tasks.spawn(tick(gateway, running.ticked.clone(), stop));
     Ok(running)
-}
-
-/// A socket for callbacks that come as datagrams. It is shared with the process before, which may take in some of
-/// them until it ends: both have the same mailboxes, one after the other.
-fn bind_datagrams(address: SocketAddr) -> std::io::Result<UdpSocket> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
-    sockopt::set_socket_reuseport(&socket, true)?;
-    rustix::net::bind(&socket, &address)?;
-    UdpSocket::from_std(socket.into())
 }
 
 fn addresses(listeners: &[Listening]) -> std::io::Result<Vec<SocketAddr>> {

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The sockets are open all the time. Who connects in between waits in their backlog until the successor
-//! accepts; the store is never open in both. Until "ready" everything that goes wrong leaves the predecessor
+//! accepts, and so do datagrams, as far as their socket has room; the store is never open in both. Until "ready" everything that goes wrong leaves the predecessor
 //! serving.
 //!
 //! Both are processes of one user: nobody else can reach into the directory of the store, and who connects is
@@ -19,7 +19,7 @@
 
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,10 +111,10 @@ fn offer(mut stream: UnixStream, listeners: &Listeners) -> anyhow::Result<UnixSt
     stream.set_write_timeout(Some(STEP))?;
     let all: Vec<_> = listeners.all().collect();
     ensure!(all.len() <= MOST_SOCKETS, "{} sockets are too many to hand over", all.len());
-    let offer = Offer { purposes: all.iter().map(|listening| listening.purpose.clone()).collect() };
+    let offer = Offer { purposes: all.iter().map(|(purpose, _)| (*purpose).clone()).collect() };
     let mut text = serde_json::to_vec(&offer)?;
     text.push(b'\n');
-    let sockets: Vec<BorrowedFd<'_>> = all.iter().map(|listening| listening.socket.as_fd()).collect();
+    let sockets: Vec<BorrowedFd<'_>> = all.iter().map(|(_, socket)| *socket).collect();
     send(&stream, &text, &sockets).context("cannot hand the sockets over")?;
     let mut answer = [0; READY.len()];
     stream.read_exact(&mut answer).context("the successor gave up")?;
@@ -237,6 +237,29 @@ mod tests {
         // What nobody wants any more is closed, and what was handed over takes connections.
         assert!(std::net::TcpStream::connect(old[0]).is_err());
         assert!(std::net::TcpStream::connect(new[0]).is_ok());
+    }
+
+    #[tokio::test]
+    async fn datagrams_wait_for_the_successor() {
+        let folder = tempfile::tempdir().unwrap();
+        let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+        let listen = || Listen { callback_udp: Some(any), ..listen(&["127.0.0.1:0"]) };
+        let before = Listeners::bind(&listen()).unwrap();
+        let address = before.callback_udp.as_ref().unwrap().socket.local_addr().unwrap();
+        let config = config(&folder, listen());
+        let handover = Handover::open(meeting_place(&config)).unwrap();
+        let successor = tokio::spawn(async move { take_over(&config).await });
+        let held = handover.hand_over(&before).await.unwrap();
+        drop(before);
+        let upstream = std::net::UdpSocket::bind(any).unwrap();
+        upstream.send_to(b"in between", address).unwrap();
+        drop(held);
+        let after = successor.await.unwrap().unwrap();
+        let mut got = [0; 64];
+        let socket = after.callback_udp.unwrap().socket;
+        let (length, from) =
+            timeout(Duration::from_secs(10), socket.recv_from(&mut got)).await.unwrap().unwrap();
+        assert_eq!((&got[..length], from), (&b"in between"[..], upstream.local_addr().unwrap()));
     }
 
     #[tokio::test]

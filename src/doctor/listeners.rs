@@ -1,7 +1,7 @@
 //! Whether each address can be listened at: by nobody else, and by this user.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 
 use tokio::net::TcpSocket;
 
@@ -16,7 +16,11 @@ pub(super) fn look(listen: &Listen, running: bool) -> Vec<Finding> {
     let tls = listen.tls.public.iter().map(|address| ("listen.tls.public", *address));
     let others = [("listen.callback", listen.callback), ("listen.admin", listen.admin)];
     let all = public.chain(tls).chain(others);
-    all.map(|(key, address)| judge(key, address, bind(address).err().as_ref(), running)).collect()
+    let all = all.map(|(key, address)| judge(key, address, bind(address).err().as_ref(), running));
+    let datagrams = listen.callback_udp.map(|address| {
+        judge("listen.callback_udp", address, UdpSocket::bind(address).err().as_ref(), running)
+    });
+    all.chain(datagrams).collect()
 }
 
 /// Without listening: nobody's connection ends up here.
@@ -47,7 +51,7 @@ fn judge(key: &str, address: SocketAddr, error: Option<&io::Error>, running: boo
         ErrorKind::AddrInUse => Finding::fail(
             AREA,
             format!("{which} is held by another program"),
-            format!("Stop it, or set {key} to another port; `ss -ltnp` shows which it is."),
+            format!("Stop it, or set {key} to another port; `ss -lntup` shows which it is."),
         ),
         ErrorKind::PermissionDenied => Finding::fail(
             AREA,

@@ -1,7 +1,9 @@
 //! Callbacks that come as datagrams (`httpu`, draft-goland-http-udp-01): one each, with a request in it. They are
 //! taken in like all others, and never answered.
 
+use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -19,9 +21,21 @@ const LARGEST: usize = 64 * 1024;
 /// How many are taken in at a time; those that come meanwhile wait in the socket, as far as it has room.
 const AT_ONCE: usize = 256;
 
+/// A socket for datagrams at this address. Must be called within a runtime.
+pub fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    adopt(std::net::UdpSocket::bind(address)?.into())
+}
+
+/// A socket that was bound before. Must be called within a runtime.
+pub fn adopt(socket: OwnedFd) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::from(socket);
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
+}
+
 /// Takes in what comes at this socket, until the gateway stops.
 pub async fn serve(
-    socket: UdpSocket,
+    socket: Arc<UdpSocket>,
     callbacks: Arc<Callbacks>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -30,6 +44,8 @@ pub async fn serve(
     let mut space = vec![0; LARGEST];
     loop {
         let came = tokio::select! {
+            // First: what comes after the stop is left to whoever goes on with this socket.
+            biased;
             () = stop.cancelled() => return,
             came = socket.recv_from(&mut space) => came,
         };
@@ -48,9 +64,18 @@ pub async fn serve(
 
 async fn take_in(callbacks: &Callbacks, datagram: &[u8], peer: SocketAddr) {
     let Some((head, body)) = read(datagram) else { return callbacks.unreadable(400) };
-    if callbacks.admit(&head, peer).is_ok() {
-        callbacks.call(Request { head, body, peer }).await;
+    if callbacks.admit(&head, peer).is_err() {
+        return;
     }
+    let largest = callbacks.0.config().callback.max_body_bytes;
+    if body.len() as u64 > largest {
+        return callbacks.unreadable(413);
+    }
+    let mut room = callbacks.room();
+    if room.take(body.len()).is_err() {
+        return callbacks.unreadable(503);
+    }
+    callbacks.call(Request { head, body, peer }).await;
 }
 
 /// The request in a datagram. Its body ends with the datagram, unless its length is told.

@@ -153,7 +153,8 @@ impl Gateway {
     fn callback_address(&self, token: CallbackToken, wanted: Option<&str>) -> String {
         let config = self.config();
         let url = &config.callback.url;
-        let by_datagram = wanted.is_some_and(|wanted| wanted.starts_with("httpu:"));
+        let by_datagram =
+            wanted.is_some_and(|wanted| wanted.get(..6).is_some_and(|s| s.eq_ignore_ascii_case("httpu:")));
         match self.datagram_port.get().filter(|_| by_datagram) {
             None => format!("{url}/{token}"),
             Some(port) => {

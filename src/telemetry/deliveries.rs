@@ -22,11 +22,13 @@ pub enum DeliveryResult {
     NotAllowed,
     /// A poll took over before the client had answered.
     Polled,
+    /// A datagram was sent, which says that there is something to poll.
+    Told,
 }
 
 impl DeliveryResult {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Delivered,
         Self::Refused,
         Self::ClientGone,
@@ -34,6 +36,7 @@ impl DeliveryResult {
         Self::Unanswered,
         Self::NotAllowed,
         Self::Polled,
+        Self::Told,
     ];
 
     /// The word in metrics and logs.
@@ -46,6 +49,7 @@ impl DeliveryResult {
             Self::Unanswered => "unanswered",
             Self::NotAllowed => "not-allowed",
             Self::Polled => "polled",
+            Self::Told => "told",
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Notifications of WebDAV servers, for clients that ask with POLL which of their subscriptions had events.
 
+use std::time::Duration;
+
+use pollgate::mailbox::DeliveryMode;
 use tokio::net::UdpSocket;
 
 use crate::agent;
@@ -88,7 +91,7 @@ async fn a_client_asks_which_of_its_subscriptions_had_events() {
     standings(&asked, INBOX, &["21"], &["22"], &["99"]);
     // It knows now, and is not told again.
     standings(&poll(&gate, INBOX, "22", "").await, INBOX, &[], &["22"], &[]);
-    gate.follow(|config| config.polling.min_poll_interval = std::time::Duration::ZERO);
+    gate.follow(|config| config.polling.min_poll_interval = Duration::ZERO);
     standings(&poll(&gate, INBOX, "21,22", "").await, INBOX, &[], &["21", "22"], &[]);
     assert_eq!(poll(&gate, INBOX, "99", "").await.status(), 412);
     assert_eq!(gate.gateway().store.totals().messages, 0);
@@ -122,6 +125,75 @@ async fn datagrams_come_in_and_go_out() {
     until("the others", || gate.gateway().store.totals().messages == 0).await;
     assert_eq!(gate.callbacks("unreadable").await, 3.0);
     agent.stop().await;
+}
+
+/// Waits until so many callbacks were refused for this reason.
+async fn refused(gate: &Gate, reason: &str, so_many: f64) {
+    let look = async {
+        while gate.callbacks(reason).await < so_many {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within(reason, look).await;
+}
+
+/// What holds for other callbacks holds for datagrams: who sends them, how long they are, and what they take together.
+#[tokio::test]
+async fn datagrams_have_the_bounds_of_other_callbacks() {
+    let gate = Gate::with(|config| config.listen.callback_udp = Some("127.0.0.1:0".parse().unwrap())).await;
+    gate.upstream.script(|_| answer("HTTP/1.1 200 OK\nSubscription-id: 21", ""));
+    gate.ask(subscribe(INBOX, "Call-back: HTTPU://10.1.2.3:1234/\n")).await;
+    let told = gate.upstream.last().field("call-back").unwrap();
+    let address = told.strip_prefix("httpu://").and_then(|rest| rest.split_once('/')).expect("over UDP").0;
+    let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let notify = format!("NOTIFY {told} HTTP/1.1\r\n\r\n12345");
+    let send = async || assert_eq!(server.send_to(notify.as_bytes(), address).await.unwrap(), notify.len());
+    gate.follow(|config| config.callback.max_body_bytes = 4);
+    send().await;
+    refused(&gate, "body-too-large", 1.0).await;
+    gate.follow(|config| (config.callback.max_body_bytes, config.limits.body_bytes_in_flight) = (5, 4));
+    send().await;
+    refused(&gate, "no-memory", 1.0).await;
+    gate.follow(|config| {
+        config.limits.body_bytes_in_flight = 5;
+        config.callback.allow = vec!["192.0.2.1/32".parse().unwrap()];
+    });
+    send().await;
+    refused(&gate, "source", 1.0).await;
+    assert_eq!(gate.gateway().store.totals().messages, 0);
+    gate.follow(|config| config.callback.allow = vec!["127.0.0.1/32".parse().unwrap()]);
+    send().await;
+    until("a message", || gate.gateway().store.totals().messages == 1).await;
+}
+
+/// Without an agent the gateway sends datagrams itself, to clients that it may call. They take nothing out of the
+/// mailbox: nobody could tell whether one arrived.
+#[tokio::test]
+async fn a_client_that_is_called_by_datagrams_polls_what_they_tell_of() {
+    let gate = Gate::with(|config| {
+        config.delivery.mode = DeliveryMode::Default;
+        config.delivery.allow = vec!["127.0.0.0/8".parse().unwrap()];
+        config.polling.min_poll_interval = Duration::ZERO;
+    })
+    .await;
+    gate.upstream.script(|_| answer("HTTP/1.1 200 OK\nSubscription-id: 21", ""));
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = client.local_addr().unwrap();
+    let login = login(&gate, INBOX, &format!("Call-back: httpu://{address}/\n")).await;
+    for round in 1..=2 {
+        notify(&gate, &login).await;
+        let mut got = [0; 256];
+        let (length, _) = within("a datagram", client.recv_from(&mut got)).await.unwrap();
+        let expected = format!("NOTIFY / HTTP/1.1\r\nHost: {address}\r\nSubscription-id: 21\r\n\r\n");
+        assert_eq!(String::from_utf8_lossy(&got[..length]), expected);
+        assert_eq!(gate.gateway().store.totals().messages, 1, "it waits for the poll");
+        standings(&poll(&gate, INBOX, "21", "").await, INBOX, &["21"], &[], &[]);
+        // Asking once more says that it knows.
+        standings(&poll(&gate, INBOX, "21", "").await, INBOX, &[], &["21"], &[]);
+        assert_eq!(gate.gateway().store.totals().messages, 0);
+        let told = "pollgate_deliveries_total{mode=\"default\",result=\"told\"}";
+        assert_eq!(gate.metric(told).await, f64::from(round));
+    }
 }
 
 /// As Slide's client has it: everything at the root of the server.

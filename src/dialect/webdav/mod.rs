@@ -3,7 +3,7 @@
 //!
 //! A notification says that something has changed, and not what: its client asks with POLL, which names
 //! subscriptions and is told in a [`status`] which of them had events. Servers call back over HTTP, or with one
-//! datagram each (`httpu`); towards the server the gateway is always called over HTTP.
+//! datagram each (`httpu`).
 
 pub mod status;
 pub mod subscription;

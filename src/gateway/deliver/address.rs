@@ -26,6 +26,8 @@ pub(super) struct Address {
     ports: Ports,
     /// The path of the callback address, with its query.
     pub(super) target: String,
+    /// Whether it listens for datagrams (`httpu`).
+    pub(super) by_datagram: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +47,15 @@ enum Ports {
 impl Address {
     /// Where the client of this subscription is to be called; none if it waits for polls only.
     pub(super) fn of(subscription: &Subscription) -> Option<Self> {
-        // Who listens for datagrams is not called: nobody could tell whether one arrived. Nor is a listener within TLS.
-        let url = Url::parse(subscription.callback.as_deref()?).ok().filter(|url| url.scheme() == "http")?;
+        // A listener within TLS is not called.
+        let url = Url::parse(subscription.callback.as_deref()?).ok()?;
+        let by_datagram = url.scheme() == "httpu";
+        if !by_datagram && url.scheme() != "http" {
+            return None;
+        }
+        // Read as one of `http`, it has a default port, and its host is known for an address if it is one.
+        let url =
+            if by_datagram { Url::parse(&url.as_str().replacen("httpu", "http", 1)).ok()? } else { url };
         let own = Ports::Own(url.port_or_known_default()?);
         let ports = match subscription.delivery_mode() {
             DeliveryMode::Polling => return None,
@@ -62,7 +71,7 @@ impl Address {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        Some(Self { host: url.host_str()?.to_owned(), place, ports, target })
+        Some(Self { host: url.host_str()?.to_owned(), place, ports, target, by_datagram })
     }
 
     /// The ports in the order in which they are tried, from `from` on if that is one of them.
@@ -147,6 +156,8 @@ mod tests {
             ("http://10.1.2.3:1234", Default, "", Some(("10.1.2.3", "/", vec![1234]))),
             ("http://10.1.2.3:1234/a%20b?c=d#e", Default, "", Some(("10.1.2.3", "/a%20b?c=d", vec![1234]))),
             ("http://10.1.2.3", Default, "", Some(("10.1.2.3", "/", vec![80]))),
+            ("HTTPU://10.1.2.3:1234/x", Default, "", Some(("10.1.2.3", "/x", vec![1234]))),
+            ("httpu://10.1.2.3", Default, "", Some(("10.1.2.3", "/", vec![80]))),
             ("http://[2001:DB8::1]:1234/", Default, "", Some(("[2001:db8::1]", "/", vec![1234]))),
             ("http://Client.example:1234/x", Default, "", Some(("client.example", "/x", vec![1234]))),
             ("http://10.1.2.3:1234", Default, "1050", Some(("10.1.2.3", "/", vec![1234]))),

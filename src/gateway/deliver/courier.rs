@@ -16,6 +16,7 @@ use super::Deliverer;
 use super::address::Address;
 use super::allowed::Rules;
 use super::connect::{NotReached, Reached, Start, connect};
+use super::datagram;
 use super::ending;
 use super::exchange::exchange;
 use super::trouble::Trouble;
@@ -44,6 +45,8 @@ pub(super) struct Courier {
 enum Tried {
     /// There may be more.
     Delivered,
+    /// The client knows that there is something, and has nothing of it.
+    Told,
     /// The client was not there, or did not take it.
     Failed(DeliveryResult, Option<u16>),
     /// The mailbox is not to be delivered from, at least for so long; none: until something comes.
@@ -65,6 +68,10 @@ impl Courier {
             }
             match self.try_once(&mut good).await {
                 Tried::Delivered => self.is_well(),
+                Tried::Told => {
+                    self.is_well();
+                    return Outcome::Idle;
+                }
                 Tried::Failed(why, next_port) => {
                     good = None;
                     self.is_in_trouble(why, next_port);
@@ -106,9 +113,14 @@ impl Courier {
         };
         let mode = report.subscription.delivery_mode();
         match reached {
-            Ok(reached) => {
+            Ok(Some(reached)) => {
                 *good = Some(reached.address);
                 self.hand_over(reached, &address, &report, mode, patience, permit).await
+            }
+            Ok(None) => {
+                gateway.metrics.delivery_tried(mode, DeliveryResult::Told);
+                tracing::debug!(mailbox = %self.mailbox, "client told by a datagram");
+                Tried::Told
             }
             Err(not_reached) => {
                 let (result, next_port) = match not_reached {
@@ -125,20 +137,26 @@ impl Courier {
         }
     }
 
+    /// Connects to the client; or tells it, without a connection, if it listens for datagrams.
     async fn reach(
         &self,
         address: &Address,
         report: &MailboxReport,
         good: Option<SocketAddr>,
-    ) -> Result<Reached, NotReached> {
+    ) -> Result<Option<Reached>, NotReached> {
         let config = self.deliverer.gateway.config().clone();
         let rules = Rules {
             allow: &config.delivery.allow,
             subscriber: report.subscription.subscriber,
             listeners: &self.deliverer.listeners,
         };
+        let (names, within) = (&self.deliverer.names, config.delivery.connect_timeout);
+        if address.by_datagram {
+            let id = report.subscription_id.as_deref();
+            return datagram::tell(address, id, names, &rules, within).await.map(|()| None);
+        }
         let start = Start { good, next_port: self.trouble.and_then(|trouble| trouble.next_port) };
-        connect(address, start, &self.deliverer.names, &rules, config.delivery.connect_timeout).await
+        connect(address, start, names, &rules, within).await.map(Some)
     }
 
     /// Takes the oldest message, and sends it on this connection.

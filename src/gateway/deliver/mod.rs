@@ -6,6 +6,7 @@
 //! - [`courier`]: the deliveries of one mailbox; [`trouble`]: when a client is tried again.
 //! - [`address`]: where a client is to be called; [`allowed`]: whether it may be; [`connect`]: doing it.
 //! - [`exchange`]: one callback and its answer; [`ending`]: a client that says it is gone.
+//! - [`datagram`]: clients that listen for datagrams are told that there is something, and poll.
 //!
 //! Invariants:
 //! - a mailbox has one courier at most, and none when nothing is to be delivered from it;
@@ -21,6 +22,7 @@ mod address;
 mod allowed;
 mod connect;
 mod courier;
+mod datagram;
 mod ending;
 mod exchange;
 mod trouble;
