@@ -13,8 +13,7 @@ pub(super) use self::read::read;
 
 use super::Config;
 use super::policy::Pattern;
-use crate::dialect::{self, Dialect};
-use crate::http1::RequestHead;
+use crate::dialect;
 
 /// What stands before the address of a server that is spoken to within TLS.
 pub(super) const HTTPS: &str = "https://";
@@ -140,13 +139,6 @@ impl Default for Upstream {
 impl Default for HealthCheck {
     fn default() -> Self {
         Self { interval: Duration::ZERO, path: String::new(), failures: 2 }
-    }
-}
-
-impl Upstream {
-    /// The dialect of a client's request to it.
-    pub fn dialect_of(&self, head: &RequestHead) -> Dialect {
-        Dialect::of_request(self.dialect, self.rules.as_ref(), head)
     }
 }
 

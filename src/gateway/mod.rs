@@ -54,9 +54,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, EdgeLimits, LiveConfig};
+use crate::config::{self, Config, EdgeLimits, LiveConfig};
 use crate::dialect::Dialect;
-use crate::http1::{Allowance, Budget, HeadLimits, Headers, ServeLimits, Times};
+use crate::http1::{Allowance, Budget, HeadLimits, Headers, RequestHead, ServeLimits, Times};
 use crate::mailbox::{CallbackToken, Lost, MailboxId, Subscription, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
@@ -107,6 +107,11 @@ pub fn serve_limits(limits: &EdgeLimits, body: usize) -> ServeLimits {
             write: limits.write_timeout,
         },
     }
+}
+
+/// The dialect of a client's request to this upstream.
+fn dialect_of_request(upstream: &config::Upstream, head: &RequestHead) -> Dialect {
+    Dialect::of_request(upstream.dialect, upstream.rules.as_ref(), head)
 }
 
 /// In whole seconds, as `Retry-After` has them, and not too early.

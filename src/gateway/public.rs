@@ -31,7 +31,8 @@ use super::proxy::Proxy;
 use super::stream::{ClientStream, Passing};
 use super::tether::{Tether, needs_own_connection};
 use super::{
-    Gateway, Upstream, description, descriptors, forwarded, poll, serve_limits, subscribe, tls, whole_seconds,
+    Gateway, Upstream, description, descriptors, dialect_of_request, forwarded, poll, serve_limits,
+    subscribe, tls, whole_seconds,
 };
 use crate::clock;
 use crate::config::Asked;
@@ -422,7 +423,9 @@ impl Public {
         if !self.gateway.config().polling.poll_support {
             return Ok(None);
         }
-        let Some(most) = upstream.config.dialect_of(head).reads_content(head) else { return Ok(None) };
+        let Some(most) = dialect_of_request(&upstream.config, head).reads_content(head) else {
+            return Ok(None);
+        };
         let limits = ServeLimits { body: most, ..limits(&self.gateway) };
         Box::pin(read_body(connection, head, limits, room)).await.map(Some)
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::answers::Granted;
 use super::newcomers::Newcomer;
-use super::{Gateway, poll};
+use super::{Gateway, dialect_of_request, poll};
 use crate::clock;
 use crate::config::{Client, EdgeLimits, Upstream};
 use crate::dialect::{Dialect, Reading, Subscribe};
@@ -115,7 +115,7 @@ pub async fn prepare(
     if !config.polling.poll_support {
         return pass(Intent::Pass);
     }
-    let dialect = upstream.dialect_of(head);
+    let dialect = dialect_of_request(upstream, head);
     match dialect.read_request(head, content, &upstream.server_names, client) {
         Reading::Other => pass(Intent::Pass),
         Reading::Invalid { status, what } => {
