@@ -12,33 +12,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
-use pingora::apps::HttpServerApp;
-use pingora::protocols::http::ServerSession;
-use pingora::proxy::{HttpProxy, http_proxy};
-use pingora::server::configuration::ServerConf;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
+use super::onward::{self, Onward};
 use super::pace::TooFast;
-use super::passage::{Passage, WayIn};
+use super::passage::Passage;
 use super::poll::PollRequest;
-use super::proxy::Proxy;
-use super::stream::{ClientStream, Passing};
 use super::tether::{Tether, needs_own_connection};
-use super::{
-    Gateway, Upstream, description, descriptors, dialect_of_request, forwarded, poll, serve_limits,
-    subscribe, tls, whole_seconds,
-};
+use super::{Gateway, descriptors, forwarded, poll, serve_limits, tls, whole_seconds};
 use crate::clock;
-use crate::config::Asked;
 use crate::http1::{
-    Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, Reply,
-    RequestHead, Response, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Connection, Framing, ReadHeadError, Reply, RequestHead, Response, ServeLimits, Times, Version,
+    answer_to_bad_head, read_body,
 };
 use crate::mailbox::Outcome;
 use crate::tls::Stream;
@@ -48,9 +38,6 @@ const POLL_BODY: usize = 64 * 1024;
 
 /// After how many seconds a client may try again that was not let in.
 const RETRY_AFTER: u64 = 10;
-
-/// How many idle connections to the upstream are kept.
-const UPSTREAM_POOL: usize = 1024;
 
 /// A client's connection, and what belongs to it.
 struct Line {
@@ -75,9 +62,7 @@ impl Line {
 /// Serves clients.
 pub struct Public {
     gateway: Arc<Gateway>,
-    proxy: Arc<HttpProxy<Proxy>>,
-    /// Pingora's own way of being told that it stops.
-    stopping: watch::Sender<bool>,
+    onward: Onward,
     /// The latest number of a connection that shares none to the upstream with others.
     own_connections: AtomicU64,
     doors: Arc<Doors>,
@@ -88,30 +73,15 @@ pub struct Public {
 impl Public {
     /// Serves clients of this gateway.
     pub fn new(gateway: Arc<Gateway>, threads: usize) -> Self {
-        let conf = ServerConf {
-            threads,
-            upstream_keepalive_pool_size: UPSTREAM_POOL,
-            // Each connection is told whom to believe. Without a file pingora would read those of the system
-            // now, whether or not there is TLS, and panic over the first that it cannot parse.
-            ca_file: Some("/dev/null".to_owned()),
-            ..ServerConf::default()
-        };
-        let proxy = Arc::new(http_proxy(&Arc::new(conf), Proxy(gateway.clone())));
+        let onward = Onward::new(gateway.clone(), threads);
         let descriptors = descriptors::for_clients();
         gateway.metrics.descriptors_are_for(descriptors);
-        Self {
-            gateway,
-            proxy,
-            stopping: watch::Sender::new(false),
-            own_connections: AtomicU64::new(0),
-            doors: Arc::default(),
-            descriptors,
-        }
+        Self { gateway, onward, own_connections: AtomicU64::new(0), doors: Arc::default(), descriptors }
     }
 
     /// From now on, a connection ends with the request that is on its way.
     pub fn stop(&self) {
-        self.stopping.send_replace(true);
+        self.onward.stop();
     }
 
     /// Serves one connection until either side is done with it.
@@ -244,7 +214,7 @@ impl Public {
             }
             let challenged = Arc::<AtomicBool>::default();
             let passage = Passage::new(line.tether.clone(), challenged.clone());
-            let passed = self.pass(line.connection.take()?, head, line.peer, client, passage);
+            let passed = self.onward.pass(line.connection.take()?, head, line.peer, client, passage);
             line.connection = Box::pin(passed).await;
             if challenged.load(Relaxed) {
                 self.separate(line);
@@ -321,115 +291,6 @@ impl Public {
         written.is_ok() && reply.keep_alive
     }
 
-    /// Hands the request to pingora. Returns the connection if it can carry another request.
-    async fn pass(
-        &self,
-        mut connection: Connection<Stream>,
-        head: RequestHead,
-        peer: SocketAddr,
-        client: IpAddr,
-        passage: Passage,
-    ) -> Option<Connection<Stream>> {
-        let version = head.version;
-        let limits = limits(&self.gateway);
-        let most = self.gateway.config().limits.body_bytes;
-        let mut room = self.gateway.room();
-        let way_in = WayIn {
-            scheme: if connection.stream().is_tls() { "https" } else { "http" },
-            // Asked for only where it counts: that is a call to the system.
-            port: match self.gateway.upstreams().by_port() {
-                true => connection.stream().local_port().unwrap_or_default(),
-                false => 0,
-            },
-        };
-        let routed = with_one_authority(head, limits.head).and_then(|head| self.route(head, peer, &way_in));
-        let prepared = match routed {
-            Ok((head, _)) if matches!(head.framing, Framing::Length(length) if length > most) => {
-                Err(Response::text(413, BodyError::TooLarge))
-            }
-            Ok((_, None)) => {
-                Err(Response::text(421, "no server behind this gateway is for this host, path and port"))
-            }
-            Ok((head, Some(upstream))) => {
-                let content = self.content(&mut connection, &upstream, &head, &mut room).await;
-                match content {
-                    Ok(content) => {
-                        let (config, content) = (&upstream.config, content.as_deref());
-                        let prepared =
-                            subscribe::prepare(&self.gateway, config, &head, content, client, way_in.scheme);
-                        let prepared = prepared.await;
-                        let framing = if content.is_some() { Framing::Empty } else { head.framing };
-                        prepared.map(|prepared| (prepared, head, framing, upstream))
-                    }
-                    Err(answer) => Err(answer),
-                }
-            }
-            // What was added found no room.
-            Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
-            Err(error) => Err(Response::text(400, error)),
-        };
-        let (prepared, head, framing, upstream) = match prepared {
-            Ok(prepared) => prepared,
-            Err(answer) => {
-                // Its body is not looked at: the connection ends with the answer.
-                self.refuse(connection, version, answer).await;
-                return None;
-            }
-        };
-        let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
-        let body = Passing { framing, most, room };
-        let stream = ClientStream::new(connection, prepared.bytes, body, peer);
-        let rewrites = upstream.config.rewrite_descriptions;
-        let origin = rewrites.then(|| description::origin(way_in.scheme, head.authority())).flatten();
-        drop(head);
-        let mut session = ServerSession::new_http1(Box::new(stream));
-        session.set_keepalive(keep_alive.then_some(limits.times.idle.as_secs().max(1)));
-        // For each piece, where a poll's body is read as a whole: a large one may well take longer.
-        session.set_read_timeout(Some(limits.times.body));
-        session.set_write_timeout(Some(limits.times.write));
-        let passage = passage.under_way(prepared.intent, upstream, client, way_in).known_as(origin);
-        session.set_connection_user_context(Some(Box::new(passage)));
-        let reusable = self.proxy.process_new_http(session, &self.stopping.subscribe()).await?;
-        let (stream, _) = reusable.consume();
-        stream.into_any().downcast::<ClientStream>().ok()?.into_connection()
-    }
-
-    /// The head as it goes on, and the upstream that it is for, if there is one.
-    fn route(
-        &self,
-        head: RequestHead,
-        peer: SocketAddr,
-        way_in: &WayIn,
-    ) -> Result<(RequestHead, Option<Arc<Upstream>>), HeadError> {
-        let asked = Asked { authority: head.authority(), path: head.path(), port: way_in.port };
-        let Some(upstream) = self.gateway.upstreams().choose(&asked).cloned() else {
-            return Ok((head, None));
-        };
-        let config = self.gateway.config();
-        let (by, trusted) = (upstream.config.forwarded, &config.limits.trusted_proxies);
-        let head =
-            forwarded::announce(head, peer.ip().to_canonical(), by, trusted, limits(&self.gateway).head)?;
-        Ok((head, Some(upstream)))
-    }
-
-    /// The body of a request that cannot be understood without it.
-    async fn content(
-        &self,
-        connection: &mut Connection<Stream>,
-        upstream: &Upstream,
-        head: &RequestHead,
-        room: &mut Allowance,
-    ) -> Result<Option<Bytes>, Response> {
-        if !self.gateway.config().polling.poll_support {
-            return Ok(None);
-        }
-        let Some(most) = dialect_of_request(&upstream.config, head).reads_content(head) else {
-            return Ok(None);
-        };
-        let limits = ServeLimits { body: most, ..limits(&self.gateway) };
-        Box::pin(read_body(connection, head, limits, room)).await.map(Some)
-    }
-
     /// Answers a client that asks too fast. Whether the connection can carry another request: one that has a body
     /// is not read to its end.
     async fn slow_down(&self, head: &RequestHead, TooFast(wait): TooFast, line: &mut Line) -> bool {
@@ -449,8 +310,7 @@ impl Public {
 
     /// Answers what was not read to its end, and closes.
     async fn refuse(&self, connection: Connection<Stream>, version: Version, answer: Response) {
-        self.gateway.metrics.request_refused(answer.status);
-        refuse(connection, version, answer, limits(&self.gateway).times).await;
+        onward::refuse(&self.gateway, connection, version, answer).await;
     }
 
     /// Says why, as far as that can be said without waiting, and closes.
@@ -481,16 +341,6 @@ fn limits(gateway: &Gateway) -> ServeLimits {
 
 fn bounds(gateway: &Gateway) -> Bounds {
     Bounds::from(&gateway.config().limits)
-}
-
-/// The head, with the authority of an absolute-form target in the place of a `Host` that says otherwise
-/// (RFC 9112 §3.2.2).
-fn with_one_authority(head: RequestHead, limits: HeadLimits) -> Result<RequestHead, HeadError> {
-    if head.fields.text("host").unwrap_or_default() == head.authority() {
-        return Ok(head);
-    }
-    let parsed = RequestHead::parse(&head.with_field("Host", head.authority()), limits)?;
-    Ok(parsed.map_or(head, |(head, _)| head))
 }
 
 fn outcome(written: &std::io::Result<()>) -> Outcome {

@@ -11,7 +11,7 @@ mod people;
 
 use gateway::Gateway;
 use network::{CLIENT, EDGE, EDGE_INSIDE, PATIENCE, Rules, SERVER, within};
-use people::{Kari, Server, poll};
+use people::{Kari, Server, bodies, poll};
 
 #[test]
 fn without_the_gateway_the_firewall_stops_the_callback() {
@@ -48,13 +48,14 @@ fn polling_needs_port_80_and_nothing_else() {
 
         let mailbox = Kari::signs_in(&network.client, EDGE, 1444).expect("a place to poll");
         assert_eq!(server.tell_kari(&network.server, "Lunch at twelve?").outcome, Ok(200));
-        let polled = network.client.run(poll(EDGE, mailbox.clone(), 0));
-        assert_eq!(polled, ["Lunch at twelve?"]);
+        let polled = network.client.run(poll(EDGE, mailbox.clone(), 0, None));
+        let last = polled.last().map(|(id, _)| *id);
+        assert_eq!(bodies(polled), ["Lunch at twelve?"]);
 
-        let held = network.client.begin(poll(EDGE, mailbox, 20));
+        let held = network.client.begin(poll(EDGE, mailbox, 20, last));
         gateway.reaches(&network, "pollgate_held_polls", 1.0);
         assert_eq!(server.tell_kari(&network.server, "Lunch at one?").outcome, Ok(200));
-        assert_eq!(held.recv_timeout(PATIENCE).unwrap(), ["Lunch at one?"]);
+        assert_eq!(bodies(held.recv_timeout(PATIENCE).unwrap()), ["Lunch at one?"]);
         assert_eq!(network.stopped(), 0, "nobody tried to call her");
         assert!(kari.called().is_empty());
     });
@@ -121,8 +122,8 @@ fn what_a_closed_firewall_stops_waits_for_a_poll() {
         assert_eq!(server.tell_kari(&network.server, "Lunch at twelve?").outcome, Ok(200));
         gateway.reaches(&network, r#"pollgate_deliveries_total{mode="default",result="unreachable"}"#, 1.0);
         assert!(network.stopped() > 0, "it was the firewall");
-        let polled = network.client.run(poll(EDGE, mailbox, 0));
-        assert_eq!(polled, ["Lunch at twelve?"]);
+        let polled = network.client.run(poll(EDGE, mailbox, 0, None));
+        assert_eq!(bodies(polled), ["Lunch at twelve?"]);
         assert!(kari.called().is_empty());
 
         // Where a hole is made, the next one is brought to her.

@@ -119,10 +119,17 @@ impl Drop for Kari {
 }
 
 /// Polls at `to`, for up to so many seconds: the words that came.
-pub async fn poll(to: &str, path: String, wait: u32) -> Vec<String> {
+///
+/// It acknowledges what it has by its id: on a connection of its own it may be there before the gateway knows that
+/// the answer on another one was written to the end.
+pub async fn poll(to: &str, path: String, wait: u32, has: Option<u64>) -> Vec<(u64, String)> {
     let request = request("POLL", &path, 0)
         .with("Prefer", format_args!("wait={wait}"))
         .with("Accept", "application/json");
+    let request = match has {
+        Some(id) => request.with("Last-Event-ID", id),
+        None => request,
+    };
     let answer = ask(&format!("{to}:80"), request, "", PATIENCE * 2).await.unwrap();
     if answer.head.status == 204 {
         return Vec::new();
@@ -130,7 +137,15 @@ pub async fn poll(to: &str, path: String, wait: u32) -> Vec<String> {
     assert_eq!(answer.head.status, 200);
     let answer: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     let messages = answer["messages"].as_array().unwrap();
-    messages.iter().map(|message| message["body"].as_str().unwrap().to_owned()).collect()
+    let read = |message: &serde_json::Value| {
+        (message["id"].as_u64().unwrap(), message["body"].as_str().unwrap().to_owned())
+    };
+    messages.iter().map(read).collect()
+}
+
+/// What messages say.
+pub fn bodies(messages: Vec<(u64, String)>) -> Vec<String> {
+    messages.into_iter().map(|(_, body)| body).collect()
 }
 
 fn request(method: &str, path: &str, length: usize) -> Call {
