@@ -56,11 +56,6 @@ impl Server {
         false
     }
 
-    /// The numbers of its processes.
-    pub fn ids(&self) -> Vec<i32> {
-        self.processes().into_iter().map(Pid::as_raw).collect()
-    }
-
     /// CPU time used so far, in user and kernel mode.
     pub fn cpu(&self) -> Duration {
         self.processes().into_iter().map(cpu).sum()

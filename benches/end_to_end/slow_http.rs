@@ -3,15 +3,13 @@
 //!
 //! Gateway, server and attacker are processes of their own. All share the machine with the client that is
 //! measured, and slowhttptest keeps a processor busy just by looking at its connections: it runs only when nobody else
-//! wants to (sched(7): `SCHED_IDLE`), since a real attacker takes no processor of the gateway's. Client and server run
-//! whenever they want to (`SCHED_RR`), since theirs are not the gateway's either. What the attack costs those that it
-//! attacks is theirs, and printed.
+//! wants to (sched(7): `SCHED_IDLE`), since a real attacker takes no processor of the gateway's. What it costs those
+//! that it attacks is theirs, and printed.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use nix::unistd::Pid;
 use pollgate::http1::client::{Call, call};
 use pollgate::http1::{Connection, Headers};
 use tokio::net::{TcpSocket, TcpStream};
@@ -69,9 +67,6 @@ pub async fn run(words: &[&str]) -> ExitCode {
     let chosen = |name: &str| words.is_empty() || words.contains(&&*name.replace(' ', "-"));
     let (upstream, address) = Server::start_self(&["upstream"]);
     let gateway = Gateway::start(address);
-    for process in upstream.ids().into_iter().chain([Pid::this().as_raw()]) {
-        has_its_own_processor(process);
-    }
     let mut healthy = Healthy::subscribe(gateway.public).await;
     println!("slow-http: {CONNECTIONS} connections of slowhttptest, {ROUNDS} rounds of {} s", SPAN.as_secs());
     // Whatever is done for the first time is not measured.
@@ -104,15 +99,6 @@ pub async fn run(words: &[&str]) -> ExitCode {
             ExitCode::FAILURE
         }
         false => tables(&seen),
-    }
-}
-
-/// Whoever stands for another machine never waits for a processor.
-fn has_its_own_processor(process: i32) {
-    let process = process.to_string();
-    let status = Command::new("chrt").args(["--all-tasks", "--rr", "--pid", "1", &process]).status();
-    if !status.is_ok_and(|status| status.success()) {
-        println!("slow-http: process {process} shares processors with the gateway: that takes root");
     }
 }
 

@@ -204,7 +204,7 @@ pub struct EdgeLimits {
     pub body_bytes: u64,
     /// For the whole head of a request, once it has begun.
     pub header_timeout: Duration,
-    /// For the body: the whole of what is read here, each piece of what is passed on.
+    /// For the body: the whole of what is read here, as short bodies are, each piece of what is passed on.
     pub body_timeout: Duration,
     /// For a client to take an answer, beside a millisecond for each of its bytes.
     pub write_timeout: Duration,

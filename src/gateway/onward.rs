@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::passage::{Passage, WayIn};
 use super::proxy::Proxy;
 use super::stream::{ClientStream, Passing};
+use super::subscribe::Prepared;
 use super::{Gateway, Upstream, description, dialect_of_request, forwarded, serve_limits, subscribe};
 use crate::config::Asked;
 use crate::http1::{
@@ -25,6 +26,10 @@ use crate::tls::Stream;
 
 /// How many idle connections to the upstream are kept.
 const UPSTREAM_POOL: usize = 1024;
+
+/// A body that is no longer is read before the upstream hears of the request, which has few connections to lose to
+/// clients that send a byte now and then. A longer one is passed on as it comes.
+const SHORT: u64 = 16 * 1024;
 
 /// Passes requests on.
 pub(super) struct Onward {
@@ -84,15 +89,12 @@ impl Onward {
                 Err(Response::text(421, "no server behind this gateway is for this host, path and port"))
             }
             Ok((head, Some(upstream))) => {
-                let content = self.content(&mut connection, &upstream, &head, &mut room).await;
-                match content {
-                    Ok(content) => {
-                        let (config, content) = (&upstream.config, content.as_deref());
+                match self.read_ahead(&mut connection, &upstream, &head, &mut room).await {
+                    Ok(ahead) => {
+                        let (config, content) = (&upstream.config, ahead.content());
                         let prepared =
                             subscribe::prepare(&self.gateway, config, &head, content, client, way_in.scheme);
-                        let prepared = prepared.await;
-                        let framing = if content.is_some() { Framing::Empty } else { head.framing };
-                        prepared.map(|prepared| (prepared, head, framing, upstream))
+                        prepared.await.map(|prepared| (ahead.behind(prepared), head, ahead, upstream))
                     }
                     Err(answer) => Err(answer),
                 }
@@ -101,7 +103,7 @@ impl Onward {
             Err(HeadError::TooLarge) => Err(Response::text(431, HeadError::TooLarge)),
             Err(error) => Err(Response::text(400, error)),
         };
-        let (prepared, head, framing, upstream) = match prepared {
+        let (prepared, head, ahead, upstream) = match prepared {
             Ok(prepared) => prepared,
             Err(answer) => {
                 // Its body is not looked at: the connection ends with the answer.
@@ -110,6 +112,7 @@ impl Onward {
             }
         };
         let keep_alive = head.keep_alive() && !self.gateway.stop.is_cancelled();
+        let framing = if matches!(ahead, Ahead::Nothing) { head.framing } else { Framing::Empty };
         let body = Passing { framing, most, room };
         let stream = ClientStream::new(connection, prepared.bytes, body, peer);
         let rewrites = upstream.config.rewrite_descriptions;
@@ -145,22 +148,54 @@ impl Onward {
         Ok((head, Some(upstream)))
     }
 
-    /// The body of a request that cannot be understood without it.
-    async fn content(
+    /// What of the body is read before the upstream hears of the request.
+    async fn read_ahead(
         &self,
         connection: &mut Connection<Stream>,
         upstream: &Upstream,
         head: &RequestHead,
         room: &mut Allowance,
-    ) -> Result<Option<Bytes>, Response> {
-        if !self.gateway.config().polling.poll_support {
-            return Ok(None);
+    ) -> Result<Ahead, Response> {
+        let is_read = |most| ServeLimits { body: most, ..limits(&self.gateway) };
+        if self.gateway.config().polling.poll_support
+            && let Some(most) = dialect_of_request(&upstream.config, head).reads_content(head)
+        {
+            return Box::pin(read_body(connection, head, is_read(most), room)).await.map(Ahead::Content);
         }
-        let Some(most) = dialect_of_request(&upstream.config, head).reads_content(head) else {
-            return Ok(None);
-        };
-        let limits = ServeLimits { body: most, ..limits(&self.gateway) };
-        Box::pin(read_body(connection, head, limits, room)).await.map(Some)
+        match head.framing {
+            // Who waits to be told to go on is told by the upstream.
+            Framing::Length(1..=SHORT) if !head.fields.contains("expect") => {
+                Box::pin(read_body(connection, head, is_read(SHORT as usize), room)).await.map(Ahead::Body)
+            }
+            _ => Ok(Ahead::Nothing),
+        }
+    }
+}
+
+/// What of a body was read ahead.
+enum Ahead {
+    /// Nothing of it.
+    Nothing,
+    /// All of it, without its transfer coding: the request cannot be understood without it, and is written anew.
+    Content(Bytes),
+    /// All of it, as it came.
+    Body(Bytes),
+}
+
+impl Ahead {
+    fn content(&self) -> Option<&[u8]> {
+        match self {
+            Self::Content(content) => Some(content),
+            Self::Nothing | Self::Body(_) => None,
+        }
+    }
+
+    /// The same request with what was read.
+    fn behind(&self, prepared: Prepared) -> Prepared {
+        match self {
+            Self::Body(body) => Prepared { bytes: [&prepared.bytes[..], body].concat().into(), ..prepared },
+            Self::Nothing | Self::Content(_) => prepared,
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{CLIENT, Gate, Socket, answer, bodies, poll, rvp, text, until};
+use crate::support::{CLIENT, Gate, Socket, answer, bodies, poll, rvp, text, until, within};
 
 /// Short, and long enough for what is sent at once.
 const SOON: Duration = Duration::from_millis(200);
@@ -296,4 +296,50 @@ async fn who_does_not_read_its_answer_is_given_up_on() {
     deaf.send(get()).await;
     gate.upstream.saw(1).await;
     gate.connections(0).await;
+}
+
+/// The upstream has few connections to lose to clients that send a byte now and then.
+#[tokio::test]
+async fn the_upstream_hears_of_a_request_when_its_short_body_is_there() {
+    let gate = Gate::with(|config| config.limits.body_timeout = Duration::from_secs(3600)).await;
+    let mut slow = gate.client().await;
+    slow.send(text("POST / HTTP/1.1\nHost: im.example\nX-First: 1\nContent-Length: 5\nX-Last: 1", "hel"))
+        .await;
+    // Whoever comes later is served, so the first had its chance.
+    let mut other = gate.client().await;
+    for _ in 0..20 {
+        other.send(text("GET / HTTP/1.1\nHost: im.example", "")).await;
+        assert_eq!(other.answer().await.status(), 200);
+    }
+    assert_eq!((gate.upstream.seen().len(), gate.upstream.connections()), (20, 1));
+    slow.send("lo").await;
+    assert_eq!(slow.answer().await.status(), 200);
+    let seen = gate.upstream.last();
+    assert_eq!(
+        (seen.head_text(), seen.body_text()),
+        (
+            "POST / HTTP/1.1\r\nHost: im.example\r\nX-First: 1\r\nContent-Length: 5\r\nX-Last: 1\r\n\r\n"
+                .to_owned(),
+            "hello".to_owned()
+        ),
+        "byte for byte"
+    );
+    // A longer one passes as it comes, and has the connection for itself meanwhile.
+    let mut long = gate.client().await;
+    long.send(text("POST /long HTTP/1.1\nHost: im.example\nContent-Length: 20000", "x")).await;
+    let second = async {
+        while gate.upstream.connections() < 2 {
+            other.send(get()).await;
+            other.answer().await;
+        }
+    };
+    within("a second connection", second).await;
+}
+
+#[tokio::test]
+async fn a_short_body_that_does_not_come_is_408() {
+    let gate = Gate::with(|config| config.limits.body_timeout = Duration::from_millis(50)).await;
+    let answer = gate.ask(text("POST / HTTP/1.1\nHost: im.example\nContent-Length: 5", "hel")).await;
+    assert_eq!(answer.status(), 408);
+    assert!(gate.upstream.seen().is_empty());
 }
