@@ -20,13 +20,16 @@ use super::process::{Gateway, Server, own_cpu};
 use super::upstream::LARGE;
 
 const CONNECTIONS: u32 = 1_000;
-/// How many of them slowhttptest makes in a second.
-const RATE: u32 = 500;
+/// How many of them slowhttptest makes in a second: twice as many as it does unless it is told. Many more would be a
+/// flood of requests, and not slow ones.
+const RATE: u32 = 100;
 const ROUNDS: usize = 3;
-/// How long the healthy client is measured in quiet, and as long during each attack.
-const SPAN: Duration = Duration::from_secs(8);
+/// How long the healthy client is measured in quiet.
+const QUIET: Duration = Duration::from_secs(8);
+/// How long it is measured during each attack.
+const SPAN: Duration = Duration::from_secs(20);
 /// By then all connections of an attack are made, and what they cost at first is done.
-const SETTLED: Duration = Duration::from_secs(4);
+const SETTLED: Duration = Duration::from_secs(12);
 /// Between two requests of the healthy client, each followed by a poll.
 const PACE: Duration = Duration::from_millis(5);
 /// How many times as long it may take it.
@@ -75,7 +78,7 @@ pub async fn run(words: &[&str]) -> ExitCode {
         ATTACKS.iter().filter(|(name, _)| chosen(name)).map(|(name, _)| (*name, Vec::new())).collect();
     for _ in 0..ROUNDS {
         for (name, rounds) in &mut seen {
-            let quiet = healthy.measure(&gateway, SPAN).await;
+            let quiet = healthy.measure(&gateway, QUIET).await;
             let attack = begin_attack(name, gateway.public);
             let used = || [gateway.process(), &upstream, &attack].map(Server::cpu);
             let (before, own_before) = (used(), own_cpu());

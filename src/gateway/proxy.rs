@@ -31,10 +31,6 @@ use crate::clock;
 use crate::config::HostMode;
 use crate::telemetry::UpstreamError;
 
-/// What the kernel holds of an answer that was not read yet, in bytes; it takes twice that for itself. Pingora reads
-/// pieces of that size, and holds a few of them.
-const RECEIVE_BUFFER: usize = 32 * 1024;
-
 /// After how many seconds a request may be tried again for whose body there was no room.
 const RETRY_AFTER: u64 = 10;
 
@@ -83,8 +79,6 @@ impl ProxyHttp for Proxy {
         peer.options.read_timeout = Some(upstream.read_timeout);
         peer.options.write_timeout = Some(upstream.read_timeout);
         peer.options.idle_timeout = Some(upstream.idle_timeout);
-        // What its client takes slowly should wait at the server, and not here.
-        peer.options.tcp_recv_buf = Some(RECEIVE_BUFFER);
         // Behind a switch of protocols nobody would look at what passes.
         peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
         // Idle connections are found again by this, among other things; 0 is everybody's.
