@@ -55,9 +55,9 @@ use std::time::Duration;
 use arc_swap::{ArcSwap, Guard};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, EdgeLimits, LiveConfig};
+use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::dialect::Dialect;
-use crate::http1::{Allowance, Budget, HeadLimits, Headers, RequestHead, ServeLimits, Times};
+use crate::http1::{Allowance, Budget, HeadLimits, Headers, ServeLimits, Times};
 use crate::mailbox::{CallbackToken, Lost, MailboxId, Subscription, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
@@ -108,11 +108,6 @@ pub fn serve_limits(limits: &EdgeLimits, body: usize) -> ServeLimits {
             write: limits.write_timeout,
         },
     }
-}
-
-/// The dialect of a client's request to this upstream.
-fn dialect_of_request(upstream: &config::Upstream, head: &RequestHead) -> Dialect {
-    Dialect::of_request(upstream.dialect, upstream.rules.as_ref(), head)
 }
 
 /// In whole seconds, as `Retry-After` has them, and not too early.
@@ -215,10 +210,9 @@ impl Gateway {
 
     /// The dialect in which a mailbox's subscription was written.
     pub fn dialect_of_subscription(&self, subscription: &Subscription) -> Dialect {
-        let config = self.config();
-        let named = config.upstreams.iter().find(|upstream| *upstream.name == *subscription.upstream);
-        let upstream = named.or_else(|| config.upstreams.first());
-        Dialect::of_subscription(subscription, upstream.and_then(|upstream| upstream.rules.as_ref()))
+        let upstreams = self.upstreams();
+        let upstream = upstreams.of_subscription(&subscription.upstream);
+        Dialect::of_subscription(subscription, upstream.and_then(|upstream| upstream.config.rules.as_ref()))
     }
 
     /// The dialect of a callback whose mailbox is not known: nobody can tell which upstream sent it.

@@ -16,8 +16,9 @@ use super::passage::{Passage, WayIn};
 use super::proxy::Proxy;
 use super::stream::{ClientStream, Passing};
 use super::subscribe::Prepared;
-use super::{Gateway, Upstream, description, dialect_of_request, forwarded, serve_limits, subscribe};
+use super::{Gateway, Upstream, description, forwarded, serve_limits, subscribe};
 use crate::config::Asked;
+use crate::dialect::Dialect;
 use crate::http1::{
     self, Allowance, BodyError, Connection, Framing, HeadError, HeadLimits, Headers, RequestHead, Response,
     ServeLimits, Version, read_body,
@@ -89,11 +90,20 @@ impl Onward {
                 Err(Response::text(421, "no server behind this gateway is for this host, path and port"))
             }
             Ok((head, Some(upstream))) => {
-                match self.read_ahead(&mut connection, &upstream, &head, &mut room).await {
+                let config = &upstream.config;
+                let dialect = Dialect::of_request(config.dialect, config.rules.as_ref(), &head);
+                match self.read_ahead(&mut connection, &dialect, &head, &mut room).await {
                     Ok(ahead) => {
-                        let (config, content) = (&upstream.config, ahead.content());
-                        let prepared =
-                            subscribe::prepare(&self.gateway, config, &head, content, client, way_in.scheme);
+                        let content = ahead.content();
+                        let prepared = subscribe::prepare(
+                            &self.gateway,
+                            config,
+                            dialect,
+                            &head,
+                            content,
+                            client,
+                            way_in.scheme,
+                        );
                         prepared.await.map(|prepared| (ahead.behind(prepared), head, ahead, upstream))
                     }
                     Err(answer) => Err(answer),
@@ -152,13 +162,13 @@ impl Onward {
     async fn read_ahead(
         &self,
         connection: &mut Connection<Stream>,
-        upstream: &Upstream,
+        dialect: &Dialect,
         head: &RequestHead,
         room: &mut Allowance,
     ) -> Result<Ahead, Response> {
         let is_read = |most| ServeLimits { body: most, ..limits(&self.gateway) };
         if self.gateway.config().polling.poll_support
-            && let Some(most) = dialect_of_request(&upstream.config, head).reads_content(head)
+            && let Some(most) = dialect.reads_content(head)
         {
             return Box::pin(read_body(connection, head, is_read(most), room)).await.map(Ahead::Content);
         }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::answers::Granted;
 use super::newcomers::Newcomer;
-use super::{Gateway, dialect_of_request, poll};
+use super::{Gateway, poll};
 use crate::clock;
 use crate::config::{Client, EdgeLimits, Upstream};
 use crate::dialect::{Dialect, Reading, Subscribe};
@@ -101,10 +101,12 @@ pub type Field = (&'static str, String);
 /// upstream: the first callback may be faster than the answer. What must not be passed on comes as its
 /// answer.
 ///
-/// `content` is its body, if that [must be known](Dialect::reads_content). `scheme` is the one under which the client knows the gateway.
+/// `dialect` is the one that it is in. `content` is its body, if that [must be known](Dialect::reads_content).
+/// `scheme` is the one under which the client knows the gateway.
 pub async fn prepare(
     gateway: &Gateway,
     upstream: &Upstream,
+    dialect: Dialect,
     head: &RequestHead,
     content: Option<&[u8]>,
     client: IpAddr,
@@ -115,7 +117,6 @@ pub async fn prepare(
     if !config.polling.poll_support {
         return pass(Intent::Pass);
     }
-    let dialect = dialect_of_request(upstream, head);
     match dialect.read_request(head, content, &upstream.server_names, client) {
         Reading::Other => pass(Intent::Pass),
         Reading::Invalid { status, what } => {
