@@ -172,17 +172,17 @@ impl Forwarded {
 impl Server {
     /// Whether it is spoken to within TLS.
     pub fn is_tls(&self) -> bool {
-        self.address.starts_with(HTTPS)
+        is_tls(&self.address)
     }
 
     /// `HOST:PORT`.
     pub fn authority(&self) -> &str {
-        self.address.strip_prefix(HTTPS).unwrap_or(&self.address)
+        authority_of(&self.address)
     }
 
     /// The host alone, IPv6 without brackets.
     pub fn host(&self) -> &str {
-        host_of(self.authority()).trim_start_matches('[').trim_end_matches(']')
+        plain_host_of(&self.address)
     }
 
     /// The port.
@@ -202,17 +202,17 @@ impl Upstream {
 
     /// Whether it is spoken to within TLS.
     pub fn is_tls(&self) -> bool {
-        self.address.starts_with(HTTPS)
+        is_tls(&self.address)
     }
 
     /// `HOST:PORT` of the first server.
     pub fn authority(&self) -> &str {
-        self.address.strip_prefix(HTTPS).unwrap_or(&self.address)
+        authority_of(&self.address)
     }
 
     /// The host of the first server alone, IPv6 without brackets.
     pub fn host(&self) -> &str {
-        host_of(self.authority()).trim_start_matches('[').trim_end_matches(']')
+        plain_host_of(&self.address)
     }
 
     /// Whether it takes whatever comes.
@@ -241,6 +241,18 @@ impl Config {
     pub fn upstream_for(&self, asked: &Asked<'_>) -> Option<usize> {
         self.upstreams.iter().position(|upstream| upstream.takes(asked))
     }
+}
+
+fn is_tls(address: &str) -> bool {
+    address.starts_with(HTTPS)
+}
+
+fn authority_of(address: &str) -> &str {
+    address.strip_prefix(HTTPS).unwrap_or(address)
+}
+
+fn plain_host_of(address: &str) -> &str {
+    host_of(authority_of(address)).trim_start_matches('[').trim_end_matches(']')
 }
 
 /// An authority without its port; IPv6 stays in brackets.
