@@ -160,7 +160,9 @@ impl Courier {
                 Said::Nothing => {}
             }
             self.work.metrics.replayed(Replayed::Failed);
-            self.entry.lease_left()?;
+            if self.entry.lease_left().is_none() {
+                return Some(End::Expired);
+            }
             let pause = backoff.next(rand::random());
             tracing::info!(
                 message = message.id,
