@@ -25,7 +25,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("demo", &["app", "clock", "config", "dialect", "http1", "mailbox"]),
     ("auth", &["mailbox", "watched"]),
     ("tls", &["clock", "mailbox", "watched"]),
-    ("agent", &["auth", "clock", "dialect", "http1", "mailbox", "tls"]),
+    ("agent", &["auth", "clock", "dialect", "http1", "mailbox", "telemetry", "tls"]),
     ("doctor", &["auth", "clock", "mailbox", "http1", "store", "dialect", "config", "tls", "gateway"]),
     ("app", EVERYONE),
     ("cli", EVERYONE),

@@ -1,6 +1,8 @@
 //! What the agent counts.
 
-use prometheus::{Encoder, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{Encoder, IntCounter, IntGauge, Registry, TextEncoder};
+
+use crate::telemetry::adder::{Adder, ByWord, set};
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +34,7 @@ pub struct Metrics {
     subscriptions: IntGauge,
     requests: IntCounter,
     unforwarded: IntCounter,
-    messages: IntCounterVec,
+    messages: ByWord,
     dropped: IntCounter,
     breaks: IntCounter,
     unpolled: IntCounter,
@@ -42,44 +44,34 @@ pub struct Metrics {
 impl Metrics {
     /// All of them, at zero, on a new registry.
     pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(format!("pollgate_agent_{name}"), help)?;
-            registry.register(Box::new(counter.clone()))?;
-            prometheus::Result::Ok(counter)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(format!("pollgate_agent_{name}"), help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            prometheus::Result::Ok(gauge)
-        };
-        let messages = Opts::new("pollgate_agent_messages_total", "Messages brought to clients, by result.");
-        let messages = IntCounterVec::new(messages, &["result"])?;
-        registry.register(Box::new(messages.clone()))?;
-        for result in Replayed::ALL {
-            messages.with_label_values(&[result.name()]);
-        }
+        let add = Adder(Registry::new());
         Ok(Self {
-            subscriptions: gauge("subscriptions", "Subscriptions whose messages are fetched.")?,
-            requests: counter("requests_total", "Requests of clients passed on to the gateway.")?,
-            unforwarded: counter("request_errors_total", "Requests that the gateway did not answer.")?,
-            messages,
-            dropped: counter(
-                "dropped_messages_total",
+            subscriptions: add.gauge("agent_subscriptions", "Subscriptions whose messages are fetched.")?,
+            requests: add.counter("agent_requests_total", "Requests of clients passed on to the gateway.")?,
+            unforwarded: add
+                .counter("agent_request_errors_total", "Requests that the gateway did not answer.")?,
+            messages: add.by_word(
+                "agent_messages_total",
+                "Messages brought to clients, by result.",
+                "result",
+                Replayed::ALL.map(Replayed::name),
+            )?,
+            dropped: add.counter(
+                "agent_dropped_messages_total",
                 "Messages that the gateway dropped before they were fetched.",
             )?,
-            breaks: counter("poll_breaks_total", "Polls that ended without an answer.")?,
-            unpolled: counter(
-                "unpolled_subscriptions_total",
+            breaks: add.counter("agent_poll_breaks_total", "Polls that ended without an answer.")?,
+            unpolled: add.counter(
+                "agent_unpolled_subscriptions_total",
                 "Subscriptions granted without a place to poll: is there a gateway?",
             )?,
-            hold: gauge("hold_seconds", "How long polls are asked to be held.")?,
-            registry,
+            hold: add.gauge("agent_hold_seconds", "How long polls are asked to be held.")?,
+            registry: add.0,
         })
     }
 
     pub(super) fn subscriptions(&self, subscriptions: usize) {
-        self.subscriptions.set(i64::try_from(subscriptions).unwrap_or(i64::MAX));
+        set(&self.subscriptions, subscriptions as u64);
     }
 
     pub(super) fn passed_on(&self, answered: bool) {
@@ -90,7 +82,7 @@ impl Metrics {
     }
 
     pub(super) fn replayed(&self, result: Replayed) {
-        self.messages.with_label_values(&[result.name()]).inc();
+        self.messages.add(result.name(), 1);
     }
 
     pub(super) fn dropped(&self, messages: u64) {
@@ -106,7 +98,7 @@ impl Metrics {
     }
 
     pub(super) fn hold_is(&self, seconds: u64) {
-        self.hold.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        set(&self.hold, seconds);
     }
 
     /// In the text format of Prometheus.

@@ -6,17 +6,18 @@ use prometheus::{
 };
 
 /// A gauge is set to a number that may be larger than it holds.
-pub(super) fn set(gauge: &IntGauge, value: u64) {
+pub fn set(gauge: &IntGauge, value: u64) {
     gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
 }
 
 /// Counters of one name whose label has few values, all known: each exists from the start, so that its first
 /// increase is seen, and none is looked up behind a lock.
 #[derive(Debug)]
-pub(super) struct ByWord(Vec<(&'static str, IntCounter)>);
+pub struct ByWord(Vec<(&'static str, IntCounter)>);
 
 impl ByWord {
-    pub(super) fn add(&self, word: &'static str, by: u64) {
+    /// So many more of this word.
+    pub fn add(&self, word: &'static str, by: u64) {
         let found = self.0.iter().find(|(other, _)| *other == word);
         debug_assert!(found.is_some(), "{word} is not among the words");
         if let Some((_, counter)) = found {
@@ -26,7 +27,7 @@ impl ByWord {
 }
 
 /// Makes metrics and registers them.
-pub(super) struct Adder(pub(super) Registry);
+pub struct Adder(pub Registry);
 
 impl Adder {
     fn register<C: core::Collector + Clone + 'static>(&self, metric: C) -> prometheus::Result<C> {
@@ -34,7 +35,8 @@ impl Adder {
         Ok(metric)
     }
 
-    pub(super) fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    /// A counter.
+    pub fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
         self.register(IntCounter::new(format!("pollgate_{name}"), help)?)
     }
 
@@ -51,7 +53,8 @@ impl Adder {
         self.register(IntCounterVec::new(Opts::new(format!("pollgate_{name}"), help), labels)?)
     }
 
-    pub(super) fn by_word(
+    /// Counters whose label has one of these words.
+    pub fn by_word(
         &self,
         name: &str,
         help: &str,
@@ -62,7 +65,8 @@ impl Adder {
         Ok(ByWord(words.into_iter().map(|word| (word, counters.with_label_values(&[word]))).collect()))
     }
 
-    pub(super) fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
+    /// A gauge.
+    pub fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.register(IntGauge::new(format!("pollgate_{name}"), help)?)
     }
 

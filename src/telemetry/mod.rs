@@ -2,7 +2,7 @@
 //!
 //! Other modules hand facts over; nothing here decides anything, and no metric lives in a global.
 
-mod adder;
+pub mod adder;
 mod bounds;
 mod deliveries;
 mod drops;
