@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use pollgate::agent::{Agent, Polling, Reach, Settings, StateFile};
+use pollgate::auth::digest::Credentials;
+use pollgate::config::AuthMode;
 use pollgate::dialect::Choice;
 use pollgate::http1::accept;
 use tokio::net::TcpListener;
 
+use super::auth::{Guarded, PASSWORD};
 use super::support::{Gate, Login, Message, Socket, Step, Upstream, answer, exchange, rvp, text, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -392,5 +395,23 @@ async fn a_control_point_gets_its_events_through_both() {
     client.saw(3).await;
     let seqs: Vec<Option<String>> = client.seen().iter().map(|event| event.field("seq")).collect();
     assert_eq!(seqs, [Some("0".into()), Some("1".into()), Some("2".into())]);
+    agent.stop().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_asks_who_polls_is_told() {
+    let guarded = Guarded::start(AuthMode::Digest).await;
+    let gate = &guarded.gate;
+    let client = listening().await;
+    let credentials = Some(Credentials { user: "kari".into(), password: PASSWORD.into() });
+    let agent = start(Settings {
+        polling: Polling { credentials, longest_hold: Duration::from_secs(300), pause: Duration::ZERO },
+        ..settings(gate)
+    });
+    let login = login(&agent, gate, "kari", client.address).await;
+    gate.deliver(&login, "news").await;
+    client.saw(1).await;
+    all_taken(gate).await;
+    assert_eq!(bodies(&client), ["news"]);
     agent.stop().await;
 }

@@ -9,7 +9,7 @@ use pollgate::config::{AuthMode, Config};
 use crate::support::{Gate, Login, Message, Socket, bodies, rvp, text};
 
 /// Everybody's password.
-const PASSWORD: &str = "Circle of Life";
+pub const PASSWORD: &str = "Circle of Life";
 
 /// A gateway that asks for credentials.
 pub struct Guarded {
