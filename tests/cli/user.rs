@@ -1,5 +1,4 @@
 //! `pollgate user`, the binary; and real clients against the file that it writes, as far as they are there.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,29 +10,16 @@ use pollgate::config::{AuthMode, Config, StoreKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-const PASSWORD: &str = "Circle of Life";
+use super::support::{code, pollgate, text};
 
-fn pollgate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
-    command.args(arguments).env_clear().env("POLLGATE_CONFIG", "");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
+const PASSWORD: &str = "Circle of Life";
 
 /// Runs it with this on stdin.
 fn run(command: &mut Command, stdin: &str) -> Output {
-    let mut process = command.spawn().unwrap();
+    let mut process = command.stdin(Stdio::piped()).spawn().unwrap();
     // It may have ended without reading.
     let _ = process.stdin.take().unwrap().write_all(stdin.as_bytes());
     process.wait_with_output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("an exit code")
 }
 
 /// A folder with a file of users.

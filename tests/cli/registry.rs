@@ -1,22 +1,20 @@
 //! `pollgate registry`, as an administrator calls it.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
 use tempfile::TempDir;
 
+use super::support::{code, pollgate};
+
 fn run(folder: &TempDir, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
-    // No width of a terminal, and no configuration of the machine.
-    command.args(arguments).current_dir(folder).env_clear().env("POLLGATE_CONFIG", "").stdin(Stdio::null());
-    command.output().unwrap()
+    pollgate(arguments).current_dir(folder).output().unwrap()
 }
 
 /// Exit code, stdout and stderr.
 fn said(output: &Output) -> (i32, &str, &str) {
     let text = |bytes| str::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    (code(output), text(&output.stdout), text(&output.stderr))
 }
 
 fn folder(files: &[(&str, &[u8])]) -> TempDir {

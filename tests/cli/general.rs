@@ -1,83 +1,20 @@
-//! The binary itself: what it prints, and with which code it ends.
-#![expect(clippy::unwrap_used, reason = "a test may")]
+//! What has no file of its own here: help, usage, configuration, health, the demo, the log.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::JoinHandle;
+use std::process::{Output, Stdio};
 
-fn pollgate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
-    // No width of a terminal, and no configuration of the machine.
-    command.args(arguments).env_clear().env("POLLGATE_CONFIG", "").stdin(Stdio::null());
-    // Nothing stays on the machine, unless a test wants it so.
-    command.env("POLLGATE_STORE_KIND", "memory");
-    command
-}
+use super::support::{Serving, code, pollgate, text};
 
 fn run(arguments: &[&str]) -> Output {
-    pollgate(arguments).output().unwrap()
+    // Nothing stays on the machine.
+    pollgate(arguments).env("POLLGATE_STORE_KIND", "memory").output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn code(output: &Output) -> i32 {
-    output.status.code().expect("an exit code")
-}
-
-/// A gateway in a process of its own; killed when dropped, if it still runs.
-struct Gateway {
-    process: Child,
-    /// What it logged when it began to serve.
-    serving: serde_json::Value,
-    /// Everything else that it logs, when it has ended.
-    log: Option<JoinHandle<Vec<String>>>,
-}
-
-impl Gateway {
-    fn start(upstream: &str) -> Self {
-        Self::start_with(upstream, &[])
-    }
-
-    fn start_with(upstream: &str, arguments: &[&str]) -> Self {
-        let mut process = pollgate(&["serve", "--upstream", upstream, "--log-format", "json"])
-            .args(arguments)
-            .args(["--public", "127.0.0.1:0", "--callback", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
-        let serving = lines
-            .find_map(|line| {
-                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-                line["public"].is_string().then_some(line)
-            })
-            .expect("a gateway that serves");
-        let log = Some(std::thread::spawn(move || lines.collect()));
-        Self { process, serving, log }
-    }
-
-    /// Stops it as an operator would; the log.
-    fn stop(mut self) -> Vec<String> {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert!(self.process.wait().unwrap().success());
-        self.log.take().unwrap().join().unwrap()
-    }
-
-    fn address(&self, listener: &str) -> &str {
-        self.serving[listener].as_str().unwrap()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+fn serve(upstream: &str, arguments: &[&str]) -> Serving {
+    let mut command = pollgate(&["serve", "--upstream", upstream, "--log-format", "json"]);
+    command.args(["--public", "127.0.0.1:0", "--callback", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+    Serving::start(command.args(arguments).env("POLLGATE_STORE_KIND", "memory"))
 }
 
 #[test]
@@ -181,7 +118,7 @@ fn check_config_says_everything_that_is_wrong() {
 #[test]
 fn the_default_configuration_is_the_sample() {
     let output = run(&["default-config"]);
-    assert_eq!(text(&output.stdout), include_str!("../conf/pollgate.toml"));
+    assert_eq!(text(&output.stdout), include_str!("../../conf/pollgate.toml"));
 }
 
 #[test]
@@ -250,7 +187,7 @@ fn the_demo_ends_well() {
 #[test]
 fn a_gateway_is_asked_for_its_health_and_stops_when_told() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let gateway = Gateway::start(&upstream.local_addr().unwrap().to_string());
+    let gateway = serve(&upstream.local_addr().unwrap().to_string(), &[]);
     let admin = gateway.address("admin").to_owned();
     for (arguments, said, expected) in [
         (&["healthcheck"][..], "ok", 0),
@@ -274,7 +211,7 @@ fn a_gateway_is_asked_for_its_health_and_stops_when_told() {
 #[test]
 fn the_callback_address_that_the_upstream_is_given_is_the_listeners() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let gateway = Gateway::start(&upstream.local_addr().unwrap().to_string());
+    let gateway = serve(&upstream.local_addr().unwrap().to_string(), &[]);
     let mut client = TcpStream::connect(gateway.address("public")).unwrap();
     client.write_all(b"SUBSCRIBE /n HTTP/1.1\r\nHost: h\r\nCall-Back: http://10.1.2.3:4\r\n\r\n").unwrap();
     let (server, _) = upstream.accept().unwrap();
@@ -303,7 +240,7 @@ fn field<'a>(message: &'a str, name: &str) -> &'a str {
 fn the_log_follows_a_callback_and_tells_no_secret() {
     let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = upstream.local_addr().unwrap().to_string();
-    let gateway = Gateway::start_with(&address, &["--log-level", "trace"]);
+    let gateway = serve(&address, &["--log-level", "trace"]);
     let granted = std::thread::spawn(move || {
         let (mut server, _) = upstream.accept().unwrap();
         let mut request = [0; 2048];
@@ -365,7 +302,7 @@ fn the_log_tells_nothing_of_credentials() {
     let secret = "0123456789abcdef0123456789abcdef";
     std::fs::write(&users, format!("kari:r:{secret}\nhunter2\n")).unwrap();
     let arguments = ["--log-level", "trace", "-c", config.to_str().unwrap()];
-    let gateway = Gateway::start_with("127.0.0.1:9", &arguments);
+    let gateway = serve("127.0.0.1:9", &arguments);
     let key = "fedcba9876543210fedcba9876543210";
     let nonce = "bm9uY2U";
     for authorization in [

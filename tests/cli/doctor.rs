@@ -1,13 +1,10 @@
 //! `pollgate doctor`, as an administrator runs it: what it says of a machine that is well, of some that are not, and
 //! that it leaves nothing behind.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use pollgate::demo::rvp_server::{RvpServer, USERS};
 use pollgate::http1::client::{Call, call, connect};
@@ -20,8 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Longer than anything takes that must come.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::support::{PATIENCE, Serving, pollgate};
 
 /// A machine: its settings, and the store's directory.
 struct Machine {
@@ -35,7 +31,6 @@ impl Machine {
         let state = tempfile::tempdir().unwrap();
         let anywhere = || "127.0.0.1:0".to_owned();
         let settings = vec![
-            ("POLLGATE_CONFIG", String::new()),
             ("POLLGATE_UPSTREAM_ADDRESS", upstream.to_string()),
             ("POLLGATE_LISTEN_PUBLIC", anywhere()),
             ("POLLGATE_LISTEN_CALLBACK", anywhere()),
@@ -56,10 +51,13 @@ impl Machine {
     }
 
     fn pollgate(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pollgate"));
-        command.args(arguments).env_clear().stdin(Stdio::null());
+        let mut command = pollgate(arguments);
         command.envs(self.settings.iter().map(|(key, value)| (key, value)));
         command
+    }
+
+    fn serve(&self) -> Serving {
+        Serving::start(&mut self.pollgate(&["serve", "--log-format", "json"]))
     }
 
     fn doctor(&self, arguments: &[&str]) -> Report {
@@ -207,7 +205,7 @@ async fn who_interrupts_it_leaves_no_subscription() {
         Machine::with_upstream(server.address()).set("POLLGATE_CALLBACK_URL", format!("http://{nobody}"));
     let doctor = machine.pollgate(&["doctor", "--json", "--wait", "600", "--subscribe", &kari()]);
     let mut doctor = tokio::process::Command::from(doctor);
-    doctor.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    doctor.kill_on_drop(true);
     let doctor = doctor.spawn().unwrap();
     let start = pollgate::clock::instant();
     while subscriptions(&server).await == 0 {
@@ -284,53 +282,17 @@ fn a_configuration_that_is_none_ends_with_2() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("it must begin with /"));
 }
 
-/// A gateway in a process of its own; killed when dropped.
-struct Gateway {
-    process: Child,
-    serving: Value,
-}
-
-impl Gateway {
-    fn start(machine: &Machine) -> Self {
-        let mut process =
-            machine.pollgate(&["serve", "--log-format", "json"]).stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let mut gateway = Self { process, serving: Value::Null };
-        let parsed = lines.by_ref().filter_map(|line| serde_json::from_str::<Value>(&line).ok());
-        gateway.serving = { parsed }.find(|line| line["public"].is_string()).expect("a gateway that serves");
-        std::thread::spawn(move || lines.for_each(drop));
-        gateway
-    }
-
-    fn address(&self, listener: &str) -> &str {
-        self.serving[listener].as_str().unwrap()
-    }
-
-    async fn metric(&self, sample: &str) -> f64 {
-        let (_, text) = ask(self.address("admin"), Call::new("GET", "/metrics")).await;
-        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        value.unwrap_or_else(|| panic!("no {sample} in {text}")).parse().unwrap()
-    }
-
-    fn stop(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have been stopped already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
+async fn metric(gateway: &Serving, sample: &str) -> f64 {
+    let (_, text) = ask(gateway.address("admin"), Call::new("GET", "/metrics")).await;
+    let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {sample} in {text}")).parse().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_running_gateway() {
     let server = legacy_server();
     let machine = Machine::with_upstream(server.address());
-    let gateway = Gateway::start(&machine);
+    let gateway = machine.serve();
     let machine = machine
         .set("POLLGATE_LISTEN_PUBLIC", gateway.address("public"))
         .set("POLLGATE_LISTEN_CALLBACK", gateway.address("callback"))
@@ -353,13 +315,13 @@ async fn beside_a_running_gateway() {
     assert_eq!(held.count(), 3);
     // It was a client as any other, and left as one should.
     assert_eq!(subscriptions(&server).await, 0);
-    assert_eq!(gateway.metric("pollgate_mailboxes").await, 0.0);
-    assert_eq!(gateway.metric("pollgate_messages_acknowledged_total").await, 1.0);
+    assert_eq!(metric(&gateway, "pollgate_mailboxes").await, 0.0);
+    assert_eq!(metric(&gateway, "pollgate_messages_acknowledged_total").await, 1.0);
     // A gateway that listens elsewhere than it is set to now.
     let elsewhere = machine
         .set("POLLGATE_LISTEN_PUBLIC", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     elsewhere.doctor(&[]).has("warn", "listeners", "is free, while a gateway runs");
-    gateway.stop();
+    drop(gateway);
     // Killed, it left a store that opens.
     elsewhere.doctor(&[]).has("ok", "store", "opens, in ");
 }

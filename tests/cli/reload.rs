@@ -1,24 +1,18 @@
 //! `pollgate serve` follows its file: on SIGHUP, on request, and by itself.
-#![expect(clippy::unwrap_used, reason = "a test may")]
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
 
 use serde_json::Value;
 
-/// Far longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+use super::support::{PATIENCE, Serving, pollgate};
 
-/// A gateway in a process of its own, with a file; killed when dropped.
-struct Serving {
-    process: Child,
-    log: Lines<BufReader<ChildStderr>>,
-    admin: String,
+/// A gateway in a process of its own, with a file.
+struct WithFile {
+    serving: Serving,
     file: PathBuf,
     folder: tempfile::TempDir,
 }
@@ -26,55 +20,33 @@ struct Serving {
 const BASE: &str = "[listen]\npublic = [\"127.0.0.1:0\"]\ncallback = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\
                     [store]\nkind = \"memory\"\n[log]\nformat = \"json\"\n";
 
-impl Serving {
+impl WithFile {
     /// It reads `pollgate.toml` in this folder.
     fn start(folder: tempfile::TempDir) -> Self {
         let file = folder.path().join("pollgate.toml");
-        let mut process = Command::new(env!("CARGO_BIN_EXE_pollgate"))
-            .args(["serve", "--config", file.to_str().unwrap()])
-            .env_clear()
-            // Whatever holds up one of them is seen at once.
-            .env("TOKIO_WORKER_THREADS", "1")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(process.stderr.take().unwrap()).lines();
-        let serving = line(&mut log, |line| line["public"].is_string());
-        let admin = serving["admin"].as_str().unwrap().to_owned();
-        Self { process, log, admin, file, folder }
+        let mut command = pollgate(&["serve", "--config", file.to_str().unwrap()]);
+        // Whatever holds up one of them is seen at once.
+        let serving = Serving::start(command.env("TOKIO_WORKER_THREADS", "1"));
+        Self { serving, file, folder }
     }
 
     fn write(&self, more: &str) {
         std::fs::write(&self.file, format!("{BASE}{more}")).unwrap();
     }
 
-    /// The next line that says so; those before it are passed over.
     fn says(&mut self, message: &str) -> Value {
-        line(&mut self.log, |line| line["message"].as_str().is_some_and(|text| text.contains(message)))
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self.serving.says(message)
     }
 
     /// The head and the body of the answer.
     fn ask(&self, method: &str, path: &str) -> (String, String) {
-        ask(&self.admin, method, path)
+        ask(self.serving.address("admin"), method, path)
     }
 
     fn metric(&self, name: &str) -> f64 {
         let (_, metrics) = self.ask("GET", "/metrics");
         let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -89,10 +61,6 @@ fn ask(admin: &str, method: &str, path: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-fn line(log: &mut Lines<BufReader<ChildStderr>>, wanted: impl Fn(&Value) -> bool) -> Value {
-    log.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).find(|line| wanted(line)).expect("a line")
-}
-
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("pollgate.toml"), BASE).unwrap();
@@ -101,82 +69,81 @@ fn folder() -> tempfile::TempDir {
 
 #[test]
 fn a_request_reloads_and_says_what_came_of_it() {
-    let serving = Serving::start(folder());
-    let started = serving.metric("pollgate_config_reload_success_timestamp_seconds");
+    let gateway = WithFile::start(folder());
+    let started = gateway.metric("pollgate_config_reload_success_timestamp_seconds");
     assert!(started > 1_700_000_000.0);
 
-    serving.write("level = \"debug\"\n[polling]\npoll_msg_limit = 5\n[admin]\ntoken_file = \"\"\n");
-    let (head, body) = serving.ask("POST", "/-/reload");
+    gateway.write("level = \"debug\"\n[polling]\npoll_msg_limit = 5\n[admin]\ntoken_file = \"\"\n");
+    let (head, body) = gateway.ask("POST", "/-/reload");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     let report: Value = serde_json::from_str(&body).unwrap();
     // Unless the file's change was noticed before.
     let changed = report["changed"].as_array().unwrap().len();
     assert!(changed == 2 || changed == 0, "{report}");
 
-    serving.write("level = \"loud\"\n[polling]\npoll_msg_limit = 6\nnonsense = 1\n");
-    let (head, body) = serving.ask("POST", "/-/reload");
+    gateway.write("level = \"loud\"\n[polling]\npoll_msg_limit = 6\nnonsense = 1\n");
+    let (head, body) = gateway.ask("POST", "/-/reload");
     assert!(head.starts_with("HTTP/1.1 422") && head.contains("application/problem+json"), "{head}");
     let problem: Value = serde_json::from_str(&body).unwrap();
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("pollgate.toml:9: log.level: must be"), "{detail}");
     assert!(detail.contains("pollgate.toml:12: polling.nonsense: is not a key of"), "{detail}");
-    assert_eq!(serving.metric("pollgate_config_reload_success"), 0.0);
-    assert!(serving.metric("pollgate_config_reload_success_timestamp_seconds") >= started);
+    assert_eq!(gateway.metric("pollgate_config_reload_success"), 0.0);
+    assert!(gateway.metric("pollgate_config_reload_success_timestamp_seconds") >= started);
 
-    assert!(serving.ask("GET", "/-/reload").0.starts_with("HTTP/1.1 405"));
-    serving.write("[listen.nonsense]\n");
-    serving.write("");
-    assert!(serving.ask("POST", "/-/reload").0.starts_with("HTTP/1.1 200"));
-    assert_eq!(serving.metric("pollgate_config_reload_success"), 1.0);
+    assert!(gateway.ask("GET", "/-/reload").0.starts_with("HTTP/1.1 405"));
+    gateway.write("[listen.nonsense]\n");
+    gateway.write("");
+    assert!(gateway.ask("POST", "/-/reload").0.starts_with("HTTP/1.1 200"));
+    assert_eq!(gateway.metric("pollgate_config_reload_success"), 1.0);
 }
 
 #[test]
 fn sighup_reloads_and_the_level_of_the_log_follows() {
-    let mut serving = Serving::start(folder());
-    serving.signal("-HUP");
-    let again = serving.says("configuration read again");
+    let mut gateway = WithFile::start(folder());
+    gateway.serving.signal("-HUP");
+    let again = gateway.says("configuration read again");
     assert_eq!((&again["by"], &again["changed"]), (&"SIGHUP".into(), &"".into()));
 
-    std::fs::write(&serving.file, BASE.replace("[store]", "[store]\nmax_mailboxes = 3")).unwrap();
-    serving.signal("-HUP");
-    assert_eq!(serving.says("wait for a restart")["settings"], "store");
-    serving.write("level = \"nonsense\"\n");
-    serving.signal("-HUP");
-    let problem = serving.says("log.level: must be");
+    std::fs::write(&gateway.file, BASE.replace("[store]", "[store]\nmax_mailboxes = 3")).unwrap();
+    gateway.serving.signal("-HUP");
+    assert_eq!(gateway.says("wait for a restart")["settings"], "store");
+    gateway.write("level = \"nonsense\"\n");
+    gateway.serving.signal("-HUP");
+    let problem = gateway.says("log.level: must be");
     assert_eq!(problem["level"], "ERROR");
-    serving.says("the running one stays");
-    serving.write("level = \"error\"\n");
-    let (head, _) = serving.ask("POST", "/-/reload");
+    gateway.says("the running one stays");
+    gateway.write("level = \"error\"\n");
+    let (head, _) = gateway.ask("POST", "/-/reload");
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
     // It is silent from now on, to its end.
-    serving.signal("-TERM");
-    let rest: Vec<String> = serving.log.by_ref().map(Result::unwrap).collect();
+    let rest = gateway.serving.stop();
     assert!(!rest.iter().any(|line| line.contains("stopped")), "{rest:?}");
 }
 
 #[test]
 fn a_change_of_the_file_is_noticed() {
-    let mut serving = Serving::start(folder());
-    serving.write("level = \"debug\"\n");
-    let noticed = serving.says("configuration read again");
+    let mut gateway = WithFile::start(folder());
+    gateway.write("level = \"debug\"\n");
+    let noticed = gateway.says("configuration read again");
     assert_eq!((&noticed["by"], &noticed["changed"]), (&"a change of the file".into(), &"log".into()));
 
     // As editors do it: another file in its place.
-    let next = serving.folder.path().join("next");
+    let next = gateway.folder.path().join("next");
     std::fs::write(&next, format!("{BASE}[polling]\npoll_msg_limit = 7\n")).unwrap();
-    std::fs::rename(&next, &serving.file).unwrap();
-    assert_eq!(serving.says("configuration read again")["changed"], "polling, log");
+    std::fs::rename(&next, &gateway.file).unwrap();
+    assert_eq!(gateway.says("configuration read again")["changed"], "polling, log");
 
-    serving.write("nonsense\n");
-    serving.says("is not TOML");
-    serving.write("");
-    serving.says("configuration read again");
+    gateway.write("nonsense\n");
+    gateway.says("is not TOML");
+    gateway.write("");
+    gateway.says("configuration read again");
 }
 
 #[test]
 fn nobody_waits_while_a_large_page_is_cleared() {
-    let serving = Serving::start(folder());
-    let status = std::fs::read_to_string(format!("/proc/{}/status", serving.process.id())).unwrap();
+    let gateway = WithFile::start(folder());
+    let status = std::fs::read_to_string(format!("/proc/{}/status", gateway.serving.process.id())).unwrap();
     // Older kernels do not say.
     let enabled = status.lines().find_map(|line| line.strip_prefix("THP_enabled:"));
     assert_eq!(enabled.unwrap_or("0").trim(), "0");
@@ -184,16 +151,16 @@ fn nobody_waits_while_a_large_page_is_cleared() {
 
 #[test]
 fn nobody_waits_while_a_file_is_slow_to_read() {
-    let serving = Serving::start(folder());
-    let users = serving.folder.path().join("users");
+    let gateway = WithFile::start(folder());
+    let users = gateway.folder.path().join("users");
     // Who opens it to read waits until somebody opens it to write, and then for what is written.
     rustix::fs::mkfifoat(rustix::fs::CWD, &users, rustix::fs::Mode::RWXU).unwrap();
-    serving.write(&format!("[auth]\nmode = \"digest\"\nusers_file = '{}'\n", users.display()));
-    let admin = serving.admin.clone();
+    gateway.write(&format!("[auth]\nmode = \"digest\"\nusers_file = '{}'\n", users.display()));
+    let admin = gateway.serving.address("admin").to_owned();
     let reload = std::thread::spawn(move || ask(&admin, "POST", "/-/reload"));
     let mut slow = std::fs::File::options().write(true).open(&users).unwrap();
     // It is being read now.
-    assert!(serving.ask("GET", "/healthz").0.starts_with("HTTP/1.1 200"));
+    assert!(gateway.ask("GET", "/healthz").0.starts_with("HTTP/1.1 200"));
     assert!(!reload.is_finished());
     slow.write_all(b"\n").unwrap();
     drop(slow);
@@ -224,9 +191,9 @@ fn a_link_that_leads_elsewhere_is_noticed() {
     };
     publish("..1", BASE);
     link("..data/pollgate.toml", &path.join("pollgate.toml"));
-    let mut serving = Serving::start(folder);
+    let mut gateway = WithFile::start(folder);
     publish("..2", &format!("{BASE}[polling]\npoll_msg_limit = 7\n"));
-    assert_eq!(serving.says("configuration read again")["changed"], "polling");
+    assert_eq!(gateway.says("configuration read again")["changed"], "polling");
 }
 
 fn link(target: impl AsRef<Path>, at: &Path) {
@@ -244,11 +211,11 @@ fn the_rules_of_a_webhook_are_followed_like_the_file_that_names_them() {
     write("/hooks");
     let upstream = format!("[upstream]\ndialect = 'webhook'\nwebhook = '{}'\n", rules.display());
     std::fs::write(folder.path().join("pollgate.toml"), format!("{BASE}{upstream}")).unwrap();
-    let mut serving = Serving::start(folder);
+    let mut gateway = WithFile::start(folder);
     write("/other");
-    assert_eq!(serving.says("configuration read again")["changed"], "upstream");
+    assert_eq!(gateway.says("configuration read again")["changed"], "upstream");
     write("hooks");
-    let problem = serving.says("rules.toml:2: registration.path: must be a path");
+    let problem = gateway.says("rules.toml:2: registration.path: must be a path");
     assert_eq!(problem["level"], "ERROR");
-    serving.says("the running one stays");
+    gateway.says("the running one stays");
 }
