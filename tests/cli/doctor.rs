@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::support::{PATIENCE, Serving, pollgate};
+use super::support::{PATIENCE, Serving, pollgate, sample, signal};
 
 /// A machine: its settings, and the store's directory.
 struct Machine {
@@ -48,6 +48,12 @@ impl Machine {
         self.settings.retain(|(other, _)| *other != key);
         self.settings.push((key, value.to_string()));
         self
+    }
+
+    /// The upstream calls back where nobody listens.
+    fn called_in_vain(self) -> Self {
+        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        self.set("POLLGATE_CALLBACK_URL", format!("http://{nobody}"))
     }
 
     fn pollgate(&self, arguments: &[&str]) -> Command {
@@ -184,9 +190,7 @@ async fn a_port_that_another_program_has() {
 #[tokio::test(flavor = "multi_thread")]
 async fn callbacks_that_do_not_arrive() {
     let server = legacy_server();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let machine =
-        Machine::with_upstream(server.address()).set("POLLGATE_CALLBACK_URL", format!("http://{nobody}"));
+    let machine = Machine::with_upstream(server.address()).called_in_vain();
     let report = machine.doctor(&["--wait", "1", "--subscribe", &kari()]);
     report.failed_in(&["subscription"], 1);
     report.has(
@@ -200,9 +204,7 @@ async fn callbacks_that_do_not_arrive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_interrupts_it_leaves_no_subscription() {
     let server = legacy_server();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let machine =
-        Machine::with_upstream(server.address()).set("POLLGATE_CALLBACK_URL", format!("http://{nobody}"));
+    let machine = Machine::with_upstream(server.address()).called_in_vain();
     let doctor = machine.pollgate(&["doctor", "--json", "--wait", "600", "--subscribe", &kari()]);
     let mut doctor = tokio::process::Command::from(doctor);
     doctor.kill_on_drop(true);
@@ -211,8 +213,7 @@ async fn who_interrupts_it_leaves_no_subscription() {
     while subscriptions(&server).await == 0 {
         assert!(start.elapsed() < PATIENCE, "waited in vain for a subscription");
     }
-    let process = doctor.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-INT", &process]).status().unwrap().success());
+    signal(doctor.id().unwrap(), "-INT");
     let report = Report::of(&timeout(PATIENCE, doctor.wait_with_output()).await.unwrap().unwrap());
     report.failed_in(&[], 0);
     report.has("skip", "subscription", "it was interrupted");
@@ -282,12 +283,6 @@ fn a_configuration_that_is_none_ends_with_2() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("it must begin with /"));
 }
 
-async fn metric(gateway: &Serving, sample: &str) -> f64 {
-    let (_, text) = ask(gateway.address("admin"), Call::new("GET", "/metrics")).await;
-    let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-    value.unwrap_or_else(|| panic!("no {sample} in {text}")).parse().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn beside_a_running_gateway() {
     let server = legacy_server();
@@ -315,8 +310,9 @@ async fn beside_a_running_gateway() {
     assert_eq!(held.count(), 3);
     // It was a client as any other, and left as one should.
     assert_eq!(subscriptions(&server).await, 0);
-    assert_eq!(metric(&gateway, "pollgate_mailboxes").await, 0.0);
-    assert_eq!(metric(&gateway, "pollgate_messages_acknowledged_total").await, 1.0);
+    let (_, metrics) = ask(gateway.address("admin"), Call::new("GET", "/metrics")).await;
+    assert_eq!(sample(&metrics, "pollgate_mailboxes"), 0.0);
+    assert_eq!(sample(&metrics, "pollgate_messages_acknowledged_total"), 1.0);
     // A gateway that listens elsewhere than it is set to now.
     let elsewhere = machine
         .set("POLLGATE_LISTEN_PUBLIC", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());

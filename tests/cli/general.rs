@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use super::support::{Serving, code, pollgate, text};
+use super::support::{Serving, code, exchange, pollgate, text};
 
 fn run(arguments: &[&str]) -> Output {
     // Nothing stays on the machine.
@@ -151,7 +151,7 @@ fn every_command_has_a_manual_page() {
 #[test]
 fn a_reader_that_goes_away_is_no_failure() {
     for arguments in [&["default-config"][..], &["completion", "bash"], &["demo"], &["version"]] {
-        let mut process = pollgate(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut process = pollgate(arguments).spawn().unwrap();
         drop(process.stdout.take());
         let mut said = String::new();
         process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
@@ -223,15 +223,6 @@ fn the_callback_address_that_the_upstream_is_given_is_the_listeners() {
     assert!(callback.starts_with(&format!("http://{}/", gateway.address("callback"))), "{callback}");
 }
 
-/// Sends a request on a connection of its own; the answer, until the connection ends.
-fn ask(address: &str, request: &str) -> String {
-    let mut connection = TcpStream::connect(address).unwrap();
-    connection.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    answer
-}
-
 fn field<'a>(message: &'a str, name: &str) -> &'a str {
     message.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap()
 }
@@ -251,7 +242,7 @@ fn the_log_follows_a_callback_and_tells_no_secret() {
     });
     let subscribe = "SUBSCRIBE /people/kari HTTP/1.1\r\nHost: h\r\nCall-Back: http://10.1.2.3:4\r\n\
                      Authorization: Basic c2VjcmV0\r\nConnection: close\r\n\r\n";
-    let answer = ask(gateway.address("public"), subscribe);
+    let answer = exchange(gateway.address("public"), subscribe);
     let poll_path = field(&answer, "Content-Location").strip_prefix("http://h").unwrap();
     let callback = granted.join().unwrap();
     let token = callback.rsplit('/').next().unwrap();
@@ -260,20 +251,20 @@ fn the_log_follows_a_callback_and_tells_no_secret() {
         "NOTIFY /{token} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );
-    assert!(ask(gateway.address("callback"), &notify).starts_with("HTTP/1.1 200 Successful\r\n"));
+    assert!(exchange(gateway.address("callback"), &notify).starts_with("HTTP/1.1 200 Successful\r\n"));
     let poll = |more: &str| {
         let request = format!(
             "GET {poll_path} HTTP/1.1\r\nHost: h\r\nPrefer: wait=0\r\nConnection: close\r\n{more}\r\n"
         );
-        ask(gateway.address("public"), &request)
+        exchange(gateway.address("public"), &request)
     };
     let answer = poll("");
     assert!(answer.contains(body));
     let event = field(&answer, "Last-Event-ID").to_owned();
     poll(&format!("Last-Event-ID: {event}\r\n"));
     // Refusals are logged too.
-    ask(gateway.address("callback"), &notify.replace(token, "0123456789abcdef0123456789abcdef"));
-    ask(gateway.address("public"), &subscribe.replace("http://10", "ftp://user:hunter2@10"));
+    exchange(gateway.address("callback"), &notify.replace(token, "0123456789abcdef0123456789abcdef"));
+    exchange(gateway.address("public"), &subscribe.replace("http://10", "ftp://user:hunter2@10"));
     let secrets = [token.to_owned(), poll_path.rsplit('/').next().unwrap().to_owned()];
 
     let log = gateway.stop();
@@ -316,7 +307,7 @@ fn the_log_tells_nothing_of_credentials() {
     ] {
         let poll =
             format!("POLL /.pollgate/{key} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n{authorization}\r\n");
-        let answer = ask(gateway.address("public"), &poll);
+        let answer = exchange(gateway.address("public"), &poll);
         assert!(answer.starts_with("HTTP/1.1 40"), "{answer}");
     }
     let log = gateway.stop().join("\n");

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use pollgate::http1::client::Call;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
-use super::support::{PATIENCE, Stage, ask, awaited, ended as ended_with};
+use super::support::{PATIENCE, Stage, ask, awaited, ended as ended_with, signal};
 
 /// A gateway, and kari's mailbox there.
 struct Polled {
@@ -89,8 +89,7 @@ async fn following_goes_on_until_it_is_told_to_stop() {
         let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
         assert!(line.contains(text), "{line}");
     }
-    let pid = child.id().unwrap().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    signal(child.id().unwrap(), "-TERM");
     assert_eq!(ended(child).await.0, 0);
     assert_eq!(polled.buffered(), 0, "the last one was acknowledged too");
 }

@@ -1,14 +1,13 @@
 //! `pollgate serve` follows its file: on SIGHUP, on request, and by itself.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use serde_json::Value;
 
-use super::support::{PATIENCE, Serving, pollgate};
+use super::support::{Serving, exchange, pollgate, sample};
 
 /// A gateway in a process of its own, with a file.
 struct WithFile {
@@ -44,19 +43,14 @@ impl WithFile {
     }
 
     fn metric(&self, name: &str) -> f64 {
-        let (_, metrics) = self.ask("GET", "/metrics");
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
+        sample(&self.ask("GET", "/metrics").1, name)
     }
 }
 
 /// The head and the body of the answer, which must not be long in coming.
 fn ask(admin: &str, method: &str, path: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(admin).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let answer = exchange(admin, &request);
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head.to_owned(), body.to_owned())
 }

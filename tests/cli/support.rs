@@ -1,6 +1,7 @@
 //! The program, and gateways for it to ask: in this process or in one of their own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
@@ -53,6 +54,27 @@ pub async fn ask(address: &str, request: Call, body: &str) -> Answer {
     let mut connection = connect(address, PATIENCE).await.unwrap();
     let request = request.with("Host", "h").with("Content-Length", body.len());
     call(&mut connection, request, body.as_bytes(), 1 << 20, PATIENCE).await.unwrap()
+}
+
+/// The same where nothing else is awaited: the request as it is, and the answer until the connection ends.
+pub fn exchange(address: &str, request: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+/// What a page of metrics says of this one.
+pub fn sample(page: &str, name: &str) -> f64 {
+    let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.unwrap_or_else(|| panic!("no {name} in {page}")).parse().unwrap()
+}
+
+/// Sends a signal, as an operator would.
+pub fn signal(process: u32, signal: &str) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
 }
 
 /// A gateway in this process, with the demo's server, that of kari and alan, behind it.
@@ -165,8 +187,7 @@ impl Serving {
     }
 
     pub fn signal(&self, signal: &str) {
-        let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        self::signal(self.process.id(), signal);
     }
 
     /// Stops it as an operator would; what it logged that was not read before.

@@ -191,7 +191,11 @@ impl Stage {
         let mut command = tokio::process::Command::new(program);
         command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
         match tokio::time::timeout(std::time::Duration::from_secs(60), command.output()).await {
-            Ok(Ok(output)) => Some((text(&output.stdout) + &text(&output.stderr), output.status.success())),
+            Ok(Ok(output)) => {
+                // Programs of others write what they like.
+                let said = [output.stdout, output.stderr].concat();
+                Some((String::from_utf8_lossy(&said).into_owned(), output.status.success()))
+            }
             Ok(Err(error)) => {
                 eprintln!("skipped: {program}: {error}");
                 None
