@@ -43,7 +43,6 @@ const ADMIN_BODY: usize = 64 * 1024;
 /// A gateway at work.
 pub struct Running {
     gateway: Arc<Gateway>,
-    public: Arc<Public>,
     reloader: Arc<Reloader>,
     tasks: TaskTracker,
     /// When what is due each second was done last, in milliseconds.
@@ -98,12 +97,10 @@ pub fn start_from(
     let new_poll_key = poll::new_key;
     let admin =
         Admin { config, store, metrics, drops, traffic, bodies, reload, new_poll_key, stop: stop.clone() };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let public = Arc::new(Public::new(gateway.clone(), threads));
+    let public = Arc::new(Public::new(gateway.clone()));
     let tasks = TaskTracker::new();
     let running = Running {
         gateway: gateway.clone(),
-        public: public.clone(),
         reloader: reloader.clone(),
         tasks: tasks.clone(),
         ticked: Arc::new(AtomicU64::new(clock::now().as_millis())),
@@ -278,7 +275,6 @@ impl Running {
     pub async fn stop(self) {
         let deadline = self.gateway.config().shutdown.deadline;
         self.gateway.stop.cancel();
-        self.public.stop();
         drop(self.listeners);
         self.tasks.close();
         if timeout(deadline, self.tasks.wait()).await.is_err() {

@@ -57,7 +57,9 @@ const EVERYONE: &[&str] = &[
 
 /// Each foreign crate that only some may name.
 const ONLY: &[(&str, &[&str])] = &[
-    ("pingora", &["gateway"]),
+    ("pingora_core", &["gateway"]),
+    ("pingora_load_balancing", &["gateway"]),
+    ("pingora_pool", &["gateway"]),
     ("tokio_rustls", &["tls", "gateway"]),
     ("clap", &["cli", "main"]),
     ("prometheus", &["telemetry", "agent"]),
@@ -66,7 +68,8 @@ const ONLY: &[(&str, &[&str])] = &[
 ];
 
 /// What the core must not name at all.
-const NOT_IN_THE_CORE: &[&str] = &["tokio", "serde", "http", "tracing", "async_trait", "rand", "pingora"];
+const NOT_IN_THE_CORE: &[&str] =
+    &["tokio", "serde", "http", "tracing", "async_trait", "rand", "pingora_core"];
 
 struct Source {
     module: String,

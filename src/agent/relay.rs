@@ -26,8 +26,8 @@ use crate::dialect::webhook::Rules;
 use crate::dialect::{Choice, Dialect, Grant, Reading};
 use crate::http1::client::CallError;
 use crate::http1::{
-    Allowance, ChunkScanner, Connection, Framing, HeadError, HeadLimits, Headers, ReadHeadError, RequestHead,
-    Response, ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    Allowance, Connection, Framing, HeadError, HeadLimits, Headers, Pace, PassError, Passing, ReadHeadError,
+    RequestHead, Response, ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
 };
 use crate::tls::Stream;
 
@@ -125,13 +125,18 @@ impl Relay {
         // Who gave no callback address polls for itself.
         let is_called = matches!(intent, Intent::Subscribe { .. });
         let shown = if is_called { for_client(&answer) } else { answer.raw() };
-        write(client, shown).await?;
         let Some(line) = gateway.as_mut() else { return Err(Broken::Silent) };
         let mut body = AnswerBody::new(&intent);
-        let passed = line.pass_body(client, framing, Times::CLIENT.write, |piece| body.push(piece)).await;
+        let pace = Pace { read: Times::CLIENT.write, write: Times::CLIENT.write };
+        let mut passing = Passing::new(framing, framing == Framing::Chunked, pace).behind(shown);
+        let passed = passing.pass(line, client, |piece, _| {
+            body.push(&piece);
+            Some(piece)
+        });
+        let passed = passed.await;
         // The client has the answer: what it subscribed to may come now.
         if let Some(granted) = granted {
-            let said = body.said(&intent, &answer, framing);
+            let said = body.said(&intent, &answer);
             self.apply(intent, granted.and(said));
         }
         passed.map_err(|_| Broken::Silent)?;
@@ -254,7 +259,12 @@ impl Relay {
             let body = content.cloned().unwrap_or_default();
             line.write(request, body, Times::CLIENT.write).await.map_err(CallError::Io)?;
             let framing = if content.is_some() { Framing::Empty } else { head.framing };
-            client.pass_body(line, framing, Times::CLIENT.body, |_| {}).await.map_err(CallError::Body)
+            let pace = Pace { read: Times::CLIENT.body, write: Times::CLIENT.body };
+            let mut passing = Passing::new(framing, framing == Framing::Chunked, pace);
+            passing.pass(client, line, |piece, _| Some(piece)).await.map_err(|error| match error {
+                PassError::Read(error) => CallError::Body(error),
+                PassError::Write(error) => CallError::Io(error),
+            })
         };
         sent.await.map_err(|error| Broken::Told(bad_gateway(error)))?;
         loop {
@@ -342,8 +352,7 @@ impl Intent {
 
 /// The body of an answer as it passes, where it says something of a subscription.
 struct AnswerBody {
-    /// As it came, chunk heads and all.
-    raw: Vec<u8>,
+    content: Vec<u8>,
     /// How much of it is kept; what is longer is not looked into.
     most: usize,
 }
@@ -351,26 +360,22 @@ struct AnswerBody {
 impl AnswerBody {
     fn new(intent: &Intent) -> Self {
         let most = intent.asks().and_then(|(dialect, _)| dialect.reads_answer());
-        Self { raw: Vec::new(), most: most.unwrap_or(0) }
+        Self { content: Vec::new(), most: most.unwrap_or(0) }
     }
 
     fn push(&mut self, piece: &[u8]) {
-        if self.raw.len() + piece.len() <= self.most {
-            self.raw.extend_from_slice(piece);
+        if self.content.len() + piece.len() <= self.most {
+            self.content.extend_from_slice(piece);
         } else {
-            (self.raw, self.most) = (Vec::new(), 0);
+            (self.content, self.most) = (Vec::new(), 0);
         }
     }
 
-    fn said(self, intent: &Intent, answer: &ResponseHead, framing: Framing) -> Grant {
-        let Some((dialect, _)) = intent.asks().filter(|_| self.most > 0) else { return Grant::default() };
-        let mut content = Vec::new();
-        if framing != Framing::Chunked {
-            content = self.raw;
-        } else if ChunkScanner::default().scan(&self.raw, |data| content.extend_from_slice(data)).is_err() {
-            return Grant::default();
+    fn said(&self, intent: &Intent, answer: &ResponseHead) -> Grant {
+        match intent.asks().filter(|_| self.most > 0) {
+            Some((dialect, _)) => dialect.read_answer(&answer.fields, &self.content),
+            None => Grant::default(),
         }
-        dialect.read_answer(&answer.fields, &content)
     }
 }
 

@@ -8,12 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use http::HeaderMap;
-
 use super::Gateway;
 use crate::clock;
 use crate::dialect::Dialect;
-use crate::http1::Allowance;
+use crate::http1::{Allowance, FieldList};
 use crate::mailbox::MailboxId;
 
 /// Whose lease was granted by the head of an answer.
@@ -33,14 +31,14 @@ pub struct Granted {
 #[derive(Debug)]
 pub struct PassingAnswer {
     granted: Granted,
-    fields: HeaderMap,
+    fields: FieldList,
     content: Vec<u8>,
     room: Allowance,
 }
 
 impl PassingAnswer {
     /// An answer with these fields.
-    pub fn new(gateway: &Gateway, granted: Granted, fields: HeaderMap) -> Self {
+    pub fn new(gateway: &Gateway, granted: Granted, fields: FieldList) -> Self {
         Self { granted, fields, content: Vec::new(), room: gateway.room() }
     }
 

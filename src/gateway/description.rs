@@ -11,12 +11,10 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{StatusCode, Version, header};
 use memchr::memmem;
-use pingora::http::ResponseHeader;
 
-use super::hop;
 use crate::config;
+use crate::http1::{FieldList, Framing, Headers};
 
 /// What stands between scheme and authority (RFC 3986 §3).
 const SEPARATOR: &[u8] = b"://";
@@ -43,36 +41,40 @@ pub(super) fn origin(scheme: &str, authority: &str) -> Option<String> {
 
 /// Makes this answer one that is written anew, if it is XML that can be read as it stands.
 pub(super) fn begin(
-    answer: &mut ResponseHeader,
-    method: &http::Method,
+    answer: Answer<'_>,
     origin: String,
     upstream: &config::Upstream,
     server: Option<SocketAddr>,
 ) -> Option<Rewriter> {
-    let is_whole = answer.status == StatusCode::OK && !answer.headers.contains_key(header::CONTENT_ENCODING);
-    if !is_whole || !is_xml(answer) {
+    let Answer { status, fields, framing, to_head } = answer;
+    if status != 200 || fields.contains("content-encoding") || !is_xml(fields) {
         return None;
     }
-    if method == http::Method::HEAD {
+    if to_head {
         // What it was told is how long the server's own is.
-        answer.remove_header(&header::CONTENT_LENGTH);
+        fields.remove("content-length");
+    }
+    if framing == Framing::Empty {
         return None;
     }
-    if hop::has_no_body(method, answer) {
-        return None;
-    }
-    answer.remove_header(&header::CONTENT_LENGTH);
     // They would be parts of the server's own.
-    answer.remove_header(&header::ACCEPT_RANGES);
-    answer.set_version(Version::HTTP_11);
-    answer.insert_header(header::TRANSFER_ENCODING, "chunked").ok()?;
+    fields.remove("accept-ranges");
     Some(Rewriter::new(upstream, server, origin))
 }
 
+/// An answer that may be a description.
+pub(super) struct Answer<'a> {
+    pub(super) status: u16,
+    pub(super) fields: &'a mut FieldList,
+    pub(super) framing: Framing,
+    /// Whether it answers `HEAD`.
+    pub(super) to_head: bool,
+}
+
 /// Whether its media type is one of XML (RFC 7303 §4).
-fn is_xml(answer: &ResponseHeader) -> bool {
-    let field = answer.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let media = field.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+fn is_xml(fields: &FieldList) -> bool {
+    let field = fields.text("content-type").unwrap_or_default();
+    let media = field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     matches!(media.as_str(), "text/xml" | "application/xml") || media.ends_with("+xml")
 }
 
@@ -222,28 +224,33 @@ mod tests {
 
     #[test]
     fn only_xml_that_stands_there_as_it_is() {
-        let begun = |method: http::Method, status: u16, fields: &[(&'static str, &'static str)]| {
-            let mut answer = ResponseHeader::build(status, None).unwrap();
-            for (name, value) in fields {
-                answer.insert_header(*name, *value).unwrap();
+        let begun = |method: &str, status: u16, named: &[(&'static str, &'static str)]| {
+            let mut fields = FieldList::default();
+            for (name, value) in named {
+                fields.set(name, *value);
             }
-            begin(&mut answer, &method, GATEWAY.to_owned(), &upstream("a:1"), None).is_some()
+            let to_head = method == "HEAD";
+            let framing = match to_head || fields.text("content-length") == Some("0") {
+                true => Framing::Empty,
+                false => Framing::UntilClose,
+            };
+            let answer = Answer { status, fields: &mut fields, framing, to_head };
+            begin(answer, GATEWAY.to_owned(), &upstream("a:1"), None).is_some()
         };
-        let get = http::Method::GET;
         for media in ["text/xml", "Text/XML; charset=\"utf-8\"", "application/xml", "application/soap+xml"] {
-            assert!(begun(get.clone(), 200, &[("content-type", media)]), "{media}");
+            assert!(begun("GET", 200, &[("content-type", media)]), "{media}");
         }
         let xml = ("content-type", "text/xml");
         for (method, status, fields) in [
-            (get.clone(), 200, &[][..]),
-            (get.clone(), 200, &[("content-type", "text/html")]),
-            (get.clone(), 200, &[xml, ("content-encoding", "gzip")]),
-            (get.clone(), 200, &[xml, ("content-length", "0")]),
-            (get.clone(), 206, &[xml]),
-            (get, 404, &[xml]),
-            (http::Method::HEAD, 200, &[xml]),
+            ("GET", 200, &[][..]),
+            ("GET", 200, &[("content-type", "text/html")]),
+            ("GET", 200, &[xml, ("content-encoding", "gzip")]),
+            ("GET", 200, &[xml, ("content-length", "0")]),
+            ("GET", 206, &[xml]),
+            ("GET", 404, &[xml]),
+            ("HEAD", 200, &[xml]),
         ] {
-            assert!(!begun(method.clone(), status, fields), "{method} {status} {fields:?}");
+            assert!(!begun(method, status, fields), "{method} {status} {fields:?}");
         }
     }
 

@@ -1,53 +1,53 @@
-//! What is said to the next hop only: in an answer, how its body is framed, and fields that end here; in a request,
-//! whom it is addressed to.
+//! What is said to the next hop only: fields that end here, and whom a request is addressed to.
 
-use http::{Method, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::http1::Headers;
+use crate::http1::{FieldList, Framing, Headers, RequestHead, Version};
 
 /// Fields of one hop, whether or not `Connection` names them (RFC 9110 §7.6.1), and what announces trailers,
-/// which are not passed on. `Connection` itself and the framing are written anew with each answer.
-const OF_ONE_HOP: [&str; 5] = ["keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
+/// which are not passed on.
+const OF_ONE_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
 
 /// What `Connection` must not take away.
-const KEPT: [&str; 3] = ["connection", "content-length", "transfer-encoding"];
+const KEPT: [&str; 2] = ["content-length", "transfer-encoding"];
 
 /// Takes out what is for the gateway alone.
-pub fn end(answer: &mut ResponseHeader) {
-    let named: Vec<String> = answer.headers.list("connection").map(str::to_ascii_lowercase).collect();
+pub fn end(fields: &mut FieldList) {
+    let named: Vec<String> = fields.list("connection").map(str::to_ascii_lowercase).collect();
     for name in named.iter().map(String::as_str).chain(OF_ONE_HOP) {
         if !KEPT.contains(&name) {
-            answer.remove_header(name);
+            fields.remove(name);
         }
     }
 }
 
-/// Addresses a request to a server by its own name, for one that answers to no other.
-pub fn address_to(request: &mut RequestHeader, authority: &str) -> pingora::Result<()> {
-    // The target may name somebody, too, and would go before Host (RFC 9112 §3.2.2).
-    if !request.raw_path().starts_with(b"/") && request.raw_path() != b"*" {
-        let target = request.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
-        request.set_raw_path(target.as_bytes())?;
+/// A request's head as it goes to the server of this name, in the gateway's own version (RFC 9112 §2.3). One that
+/// says to whom it is addressed says so further on, unless the server is to be `addressed` by its own name.
+pub fn request(head: &RequestHead, server: &str, addressed: bool) -> Bytes {
+    let mut fields = head.fields.to_list();
+    end(&mut fields);
+    if addressed || !fields.contains("host") {
+        fields.set("Host", server.to_owned());
     }
-    request.insert_header(header::HOST, authority)
+    if head.framing == Framing::Chunked {
+        fields.set("Transfer-Encoding", "chunked");
+    }
+    // The target may name somebody, too, and would go before Host (RFC 9112 §3.2.2).
+    let target = if addressed { head.origin_form() } else { &head.target };
+    let mut out = BytesMut::with_capacity(head.raw().len() + server.len());
+    for part in [&head.method, " ", target, " HTTP/1.1\r\n"] {
+        out.put_slice(part.as_bytes());
+    }
+    fields.write(&mut out);
+    out.put_slice(b"\r\n");
+    out.freeze()
 }
 
-/// Whether it is said in one way, which all read alike, where the body ends: by at most one length
-/// (RFC 9110 §8.6), and of all codings only `chunked`, once, in a version that has it (RFC 9112 §6.1).
-pub fn is_framed(answer: &ResponseHeader) -> bool {
-    let mut codings = answer.headers.get_all(header::TRANSFER_ENCODING).iter();
-    let chunked = codings.next().is_none_or(|coding| {
-        coding.as_bytes().eq_ignore_ascii_case(b"chunked") && answer.version == Version::HTTP_11
-    });
-    let lengths = answer.headers.get_all(header::CONTENT_LENGTH).iter().count();
-    chunked && codings.next().is_none() && lengths <= 1
-}
-
-/// Whether nothing comes behind this head (RFC 9112 §6.3).
-pub fn has_no_body(method: &Method, answer: &ResponseHeader) -> bool {
-    let length = answer.headers.get(header::CONTENT_LENGTH);
-    method == Method::HEAD
-        || matches!(answer.status.as_u16(), 204 | 304)
-        || length.is_some_and(|length| length.as_bytes().iter().all(|digit| *digit == b'0'))
+/// Tells a client in its own version whether its connection is kept for a next request (RFC 9112 §9.3).
+pub fn keep_alive(fields: &mut FieldList, version: Version, is_kept: bool) {
+    match (version, is_kept) {
+        (Version::Http11, true) => {}
+        (Version::Http10, true) => fields.set("Connection", "keep-alive"),
+        (_, false) => fields.set("Connection", "close"),
+    }
 }

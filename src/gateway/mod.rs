@@ -13,8 +13,7 @@
 //! - [`answers`]: what the body of an answer says of a subscription.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`passage`]: a request on its way.
-//! - [`onward`]: what goes on to an upstream; [`proxy`]: passing it on, through pingora; [`stream`]: a client's
-//!   connection as pingora sees it.
+//! - [`onward`]: what goes on to an upstream; [`proxy`]: a request to a server, and its answer back.
 //! - [`hop`]: what of an answer is for the gateway alone; [`description`]: what in it names the server's own
 //!   address.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
@@ -42,9 +41,8 @@ mod own;
 mod pace;
 mod passage;
 pub mod poll;
-pub mod proxy;
+mod proxy;
 pub mod public;
-mod stream;
 pub mod subscribe;
 mod tether;
 mod tls;
@@ -65,6 +63,7 @@ use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
 
 use self::newcomers::Newcomers;
+use self::upstream::Lines;
 
 pub use access::Access;
 pub use tls::Tls;
@@ -89,6 +88,8 @@ pub struct Gateway {
     newcomers: Arc<Newcomers>,
     /// Where requests go.
     upstreams: ArcSwap<Upstreams>,
+    /// The connections that they go on.
+    lines: Arc<Lines>,
     /// What request bodies take in memory.
     pub bodies: Arc<Budget>,
     /// The port at which callbacks may come as datagrams, if there is one.
@@ -139,6 +140,7 @@ impl Gateway {
             traffic,
             newcomers: Arc::default(),
             upstreams: ArcSwap::from_pointee(upstreams),
+            lines: Arc::default(),
             bodies: Arc::default(),
             datagram_port: OnceLock::new(),
             stop,

@@ -1,406 +1,437 @@
-//! Passing on what is not ours, through pingora.
+//! Passing on what is not ours: a request to a server, and its answer back.
+//!
+//! Both bodies pass at the same time, since an answer may come before its request has ended; each as its reader takes
+//! it, and with no more in memory than one piece. A client that goes away takes its request with it. What was sent
+//! on a connection that the server had just ended is sent again on a new one, if that can do no harm.
 
-use std::any::Any;
-use std::error::Error as StdError;
+use std::future::poll_fn;
 use std::io;
-use std::os::fd::RawFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::task::{Context, Poll, ready};
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Version, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
-use pingora::protocols::Digest;
-use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use pingora::upstreams::peer::{H1UpgradePolicy, HttpPeer};
-use pingora::{Error, ErrorSource, ErrorType};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::Gateway;
-use super::answers::PassingAnswer;
-use super::description;
 use super::hop;
-use super::passage::{Passage, Way, WayIn};
-use super::subscribe;
-use super::tether::challenges_connection;
-use super::upstream::Known;
+use super::passage::{Failure, Passage};
+use super::upstream::Line;
 use crate::clock;
 use crate::config::HostMode;
+use crate::http1::{
+    Allowance, BodyError, Connection, Framing, HeadLimits, Headers, Pace, PassError, Passing, ReadHeadError,
+    Reply, RequestHead, Response, ResponseHead, Times, Version, answer_to_bad_body, with_date,
+};
 use crate::telemetry::UpstreamError;
+use crate::tls::Stream;
 
-/// After how many seconds a request may be tried again for whose body there was no room.
-const RETRY_AFTER: u64 = 10;
+/// The largest head of an answer that is taken.
+const ANSWER: HeadLimits = HeadLimits { bytes: 128 * 1024, fields: HeadLimits::MOST_FIELDS };
 
-/// The numbers of connections, below those of authorities: there will never be so many of either.
-const OWN_CONNECTION_BITS: u32 = 44;
+/// Methods of WebDAV that change nothing (RFC 3253 §3.6, RFC 4918 §9.1, RFC 5323 §2), beside those of HTTP itself.
+const HARMLESS: [&str; 3] = ["PROPFIND", "REPORT", "SEARCH"];
 
-/// Passes requests on to the upstream.
-pub struct Proxy(pub Arc<Gateway>);
+/// A request that is passed on.
+pub(super) struct Request {
+    pub(super) head: RequestHead,
+    /// What of its body was read already, as it goes on.
+    pub(super) content: Bytes,
+    /// How the rest of it comes.
+    pub(super) framing: Framing,
+    /// How much of that may come, chunk heads and all.
+    pub(super) most: u64,
+    /// What that takes its memory from.
+    pub(super) room: Allowance,
+}
 
-#[async_trait]
-impl ProxyHttp for Proxy {
-    type CTX = Passage;
+/// A request and its answer on their way.
+pub(super) struct Exchange {
+    client: Connection<Stream>,
+    head: Arc<RequestHead>,
+    content: Bytes,
+    body: RequestBody,
+    passage: Passage,
+    times: Times,
+    /// What the client was answered, if it was.
+    status: u16,
+}
 
-    fn new_ctx(&self) -> Passage {
-        Passage::default()
+/// What became of a client's connection.
+pub(super) struct Passed {
+    /// The connection, if it can carry another request.
+    pub(super) connection: Option<Connection<Stream>>,
+    /// Whether its client was asked to authenticate it.
+    pub(super) challenged: bool,
+}
+
+/// What is known of a server's answer.
+#[derive(Clone, Copy)]
+struct Kept {
+    /// Whether the client's connection may be kept after it.
+    client: bool,
+    /// Whether the server's may.
+    server: bool,
+}
+
+/// Why a server did not answer.
+enum Unanswered {
+    /// It ended the connection without a word.
+    Lost(String),
+    Failed(Failure),
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(client: Connection<Stream>, request: Request, passage: Passage, times: Times) -> Self {
+        let Request { head, content, framing, most, room } = request;
+        let pace = Pace { read: times.body, write: passage.upstream.config.read_timeout };
+        let passing = Passing::new(framing, framing == Framing::Chunked, pace).within(most, room);
+        let awaits = framing != Framing::Empty && head.fields.contains("expect");
+        let body = RequestBody { passing, state: BodyState::Going, awaits };
+        Self { client, head: Arc::new(head), content, body, passage, times, status: 0 }
     }
 
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {
-        // Without this, pingora would add one that compresses.
+    pub(super) async fn run(mut self) -> Passed {
+        let exchanged = self.exchange().await;
+        let challenged = self.passage.challenged;
+        let failure = match exchanged {
+            Ok(true) => {
+                self.log(None);
+                return Passed { connection: Some(self.client), challenged };
+            }
+            Ok(false) => None,
+            Err(failure) => Some(failure),
+        };
+        self.passage.give_up().await;
+        self.log(failure.as_ref());
+        self.end(failure).await;
+        Passed { connection: None, challenged }
     }
 
-    fn on_connection_reuse(
-        &self,
-        _session: &mut Session,
-        passage: &mut Passage,
-        handed_over: Box<dyn Any + Send + Sync>,
-    ) {
-        if let Ok(handed_over) = handed_over.downcast::<Passage>() {
-            *passage = *handed_over;
+    /// Whether the client's connection can carry another request.
+    async fn exchange(&mut self) -> Result<bool, Failure> {
+        let (mut line, head) = self.ask().await?;
+        let declared =
+            Framing::of_response(head.status, &head.fields, head.version).map_err(Failure::broken)?;
+        let framing = if self.head.method == "HEAD" { Framing::Empty } else { declared };
+        let (mut answer, kept) = self.answer(&head, framing).await;
+        self.status = head.status;
+        self.read_answer(&mut line, &mut answer).await?;
+        let mut line = Some(line);
+        // Before the client has it all: its next request may come at once.
+        if kept.server && self.body.is_done() {
+            self.keep(line.take());
         }
-    }
-
-    async fn upstream_peer(
-        &self,
-        _session: &mut Session,
-        passage: &mut Passage,
-    ) -> pingora::Result<Box<HttpPeer>> {
-        let server = passage.next_server().await?;
-        let Some(way) = &mut passage.way else { return Err(Error::new(ErrorType::InternalError)) };
-        let upstream = &way.upstream.config;
-        let tls = way.upstream.authorities.as_ref().map(|known| known.for_pingora(clock::now()));
-        let name = if tls.is_some() { server.config.host().to_owned() } else { String::new() };
-        let mut peer = HttpPeer::new(server.address, tls.is_some(), name);
-        peer.options.connection_timeout = Some(upstream.connect_timeout);
-        peer.options.total_connection_timeout = Some(upstream.connect_timeout);
-        peer.options.read_timeout = Some(upstream.read_timeout);
-        peer.options.write_timeout = Some(upstream.read_timeout);
-        peer.options.idle_timeout = Some(upstream.idle_timeout);
-        // Behind a switch of protocols nobody would look at what passes.
-        peer.options.http_upstream_request_policy.h1_upgrade = H1UpgradePolicy::Deny;
-        // Idle connections are found again by this, among other things; 0 is everybody's.
-        peer.group_key = passage.tether.as_ref().map_or(0, |tether| tether.number());
-        if let Some(tether) = &passage.tether {
-            tether.tie(&mut peer.options);
+        poll_fn(|cx| answer.poll_write(cx, &mut self.client)).await.map_err(|_| Failure::Gone)?;
+        self.passage.newcomer = None;
+        if !kept.client {
+            return Ok(false);
         }
-        way.server = Some(server);
-        if let Some(tls) = tls {
-            // What was believed for other authorities is not found again.
-            peer.group_key |= tls.generation << OWN_CONNECTION_BITS;
-            peer.options.ca = Some(tls.certificates.clone());
-        }
-        Ok(Box::new(peer))
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        _session: &mut Session,
-        _reused: bool,
-        _peer: &HttpPeer,
-        socket: RawFd,
-        _digest: Option<&Digest>,
-        passage: &mut Passage,
-    ) -> pingora::Result<()> {
-        passage.socket = Some(socket);
-        if let Some(Way { upstream, server: Some(server), .. }) = &passage.way {
-            upstream.took_connection(server, true);
-        }
-        Ok(())
-    }
-
-    fn fail_to_connect(
-        &self,
-        _session: &mut Session,
-        _peer: &HttpPeer,
-        passage: &mut Passage,
-        mut error: Box<Error>,
-    ) -> Box<Error> {
-        if let Some(Way { upstream, server: Some(server), tried, .. }) = &mut passage.way {
-            tried.push(server.address);
-            let others = upstream.took_connection(server, false);
-            if others && tried.len() < upstream.config.all_servers().len() {
-                // Nothing of the request was sent.
-                upstream.counters.tried_another();
-                error.set_retry(true);
+        if let Some(connection) = line.as_mut().filter(|_| kept.server) {
+            let Self { client, body, .. } = self;
+            let to_its_end = poll_fn(|cx| match body.poll(cx, client, connection) {
+                Ok(()) if body.is_going() => Poll::Pending,
+                ended => Poll::Ready(ended),
+            });
+            to_its_end.await?;
+            if self.body.is_done() {
+                self.keep(line.take());
             }
         }
-        error
+        Ok(self.body.is_done())
     }
 
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        request: &mut RequestHeader,
-        passage: &mut Passage,
-    ) -> pingora::Result<()> {
-        if let Some(Way { upstream, server: Some(server), .. }) = &passage.way
-            && upstream.config.host == HostMode::Upstream
-        {
-            hop::address_to(request, server.config.authority())?;
-        }
-        Ok(())
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        _session: &mut Session,
-        answer: &mut ResponseHeader,
-        _passage: &mut Passage,
-    ) -> pingora::Result<()> {
-        match hop::is_framed(answer) {
-            true => Ok(()),
-            false => {
-                Err(Error::explain(ErrorType::InvalidHTTPHeader, "where the body of the answer ends")
-                    .into_up())
+    /// Sends the request, and waits for the head of its answer.
+    async fn ask(&mut self) -> Result<(Connection<Line>, ResponseHead), Failure> {
+        let mut fresh = false;
+        loop {
+            let (line, was_used) = self.passage.line(fresh).await?;
+            let mut line = Connection::new(line);
+            match self.ask_on(&mut line).await {
+                Ok(head) => return Ok((line, head)),
+                Err(Unanswered::Lost(_)) if was_used && self.can_be_repeated() => fresh = true,
+                Err(Unanswered::Lost(what)) => return Err(Failure::broken(what)),
+                Err(Unanswered::Failed(failure)) => return Err(failure),
             }
         }
     }
 
-    async fn response_filter(
-        &self,
-        session: &mut Session,
-        answer: &mut ResponseHeader,
-        passage: &mut Passage,
-    ) -> pingora::Result<()> {
-        if answer.status.is_informational() {
-            return Ok(());
+    async fn ask_on(&mut self, line: &mut Connection<Line>) -> Result<ResponseHead, Unanswered> {
+        let config = &self.passage.upstream.config;
+        let server = self.passage.server().unwrap_or_default();
+        let head = hop::request(&self.head, server, config.host == HostMode::Upstream);
+        let sent = line.write(head, self.content.clone(), config.read_timeout).await;
+        match sent {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(timed_out().into()),
+            // It may have said why.
+            Err(_) => self.body.give_up(),
         }
-        hop::end(answer);
-        if let Some(way) = &passage.way {
-            way.upstream.counters.answered(way.since.elapsed());
-            way.answered(&passage.intent, answer.status.is_success());
-            self.redirect(session, answer, way)?;
-        }
-        if challenges_connection(&answer.headers) {
-            passage.challenged.store(true, Relaxed);
-            if hop::has_no_body(&session.req_header().method, answer) {
-                passage.leave_shared();
-            }
-        }
-        let intent = std::mem::take(&mut passage.intent);
-        let answered = subscribe::answered(&self.0, intent, answer.status.as_u16(), &answer.headers).await;
-        passage.answer =
-            answered.granted.map(|granted| PassingAnswer::new(&self.0, granted, answer.headers.clone()));
-        for (name, value) in answered.fields {
-            answer.insert_header(name, value)?;
-        }
-        passage.newcomer = answered.newcomer;
-        if let Some(origin) = passage.origin.take() {
-            let method = &session.req_header().method;
-            if let Some(way) = &passage.way {
-                let server = way.server.as_ref().map(|server| server.address);
-                passage.rewriter = description::begin(answer, method, origin, &way.upstream.config, server);
-            }
-        }
-        if session.req_header().version == Version::HTTP_10 {
-            // It knows no chunks (RFC 9112 §7.1): the body ends with the connection.
-            if answer.remove_header(&header::TRANSFER_ENCODING).is_some() {
-                session.set_keepalive(None);
-            }
-        }
-        Ok(())
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        is_end: bool,
-        passage: &mut Passage,
-    ) -> pingora::Result<Option<Duration>> {
-        passage.answer = passage
-            .answer
-            .take()
-            .and_then(|mut answer| answer.push(body.as_deref().unwrap_or_default()).then_some(answer));
-        if is_end && let Some(answer) = passage.answer.take() {
-            answer.end(&self.0);
-        }
-        if let Some(rewriter) = &mut passage.rewriter {
-            *body = rewriter.pass(body.take(), is_end);
-        }
-        if is_end && passage.challenged.load(Relaxed) {
-            passage.leave_shared();
-        }
-        Ok(None)
-    }
-
-    async fn fail_to_proxy(
-        &self,
-        session: &mut Session,
-        error: &Error,
-        passage: &mut Passage,
-    ) -> FailToProxy {
-        if error.esource() == &ErrorSource::Downstream {
-            // The client is gone, or what it sent is not a body.
-            let (status, text) = match classify(error) {
-                _ if failed_with(error, io::ErrorKind::FileTooLarge) => {
-                    (413, "the request body is too large")
+        loop {
+            let head = self.next_head(line).await?;
+            match head.status {
+                200.. => return Ok(head),
+                // Behind a switch of protocols nobody would look at what passes.
+                ..100 | 101 => {
+                    return Err(Failure::broken(format!("it answers {}", head.status)).into());
                 }
-                _ if failed_with(error, io::ErrorKind::OutOfMemory) => {
-                    (503, "too many request bodies are in memory")
+                100..200 => self.pass_interim(&head).await?,
+            }
+        }
+    }
+
+    /// The head of the next answer, while the body of the request goes on its way.
+    async fn next_head(&mut self, line: &mut Connection<Line>) -> Result<ResponseHead, Unanswered> {
+        let (mut seen, mut answer_by) = (0, None);
+        let within = self.passage.upstream.config.read_timeout;
+        let Self { client, body, .. } = self;
+        poll_fn(|cx| {
+            body.poll(cx, client, line)?;
+            let failed = match line.poll_response_head(cx, ANSWER, &mut seen) {
+                Poll::Ready(Ok(head)) => return Poll::Ready(Ok(head)),
+                Poll::Ready(Err(error)) => error,
+                Poll::Pending if body.is_going() => return Poll::Pending,
+                Poll::Pending => {
+                    if body.is_done() && client.poll_closed(cx).is_ready() {
+                        return Poll::Ready(Err(Failure::Gone.into()));
+                    }
+                    let answer_by = *answer_by.get_or_insert_with(|| clock::in_time(within));
+                    ready!(client.poll_alarm(cx, answer_by));
+                    return Poll::Ready(Err(timed_out().into()));
                 }
-                _ if is_malformed(error) => (400, "the request body is malformed"),
-                UpstreamError::TimedOut => (408, "the body did not come in time"),
-                _ => (0, ""),
             };
-            if status > 0 && session.response_written().is_none() {
-                self.0.metrics.request_refused(status);
-                respond(session, status, text).await;
+            let silent = matches!(failed, ReadHeadError::Closed | ReadHeadError::Io(_)) && seen == 0;
+            Poll::Ready(Err(match silent {
+                true => Unanswered::Lost(failed.to_string()),
+                false => Failure::broken(failed).into(),
+            }))
+        })
+        .await
+    }
+
+    async fn pass_interim(&mut self, head: &ResponseHead) -> Result<(), Failure> {
+        self.body.awaits = false;
+        // RFC 9110 §15.2: HTTP/1.0 knows none.
+        if self.head.version == Version::Http10 {
+            return Ok(());
+        }
+        let mut fields = head.fields.to_list();
+        hop::end(&mut fields);
+        let mut out = status_line(head);
+        fields.write(&mut out);
+        out.put_slice(b"\r\n");
+        let written = self.client.write(out.freeze(), Bytes::new(), self.times.write).await;
+        written.map_err(|_| Failure::Gone)
+    }
+
+    /// The answer as it goes to the client, and which connections are kept after it.
+    async fn answer(&mut self, head: &ResponseHead, framing: Framing) -> (Passing, Kept) {
+        let mut fields = self.passage.answered(&self.head, head, framing).await;
+        let version = self.head.version;
+        let is_both = fields.contains("content-length") && fields.contains("transfer-encoding");
+        let in_pieces =
+            self.passage.is_written_anew() || matches!(framing, Framing::Chunked | Framing::UntilClose);
+        let chunked = in_pieces && version == Version::Http11;
+        if in_pieces || is_both {
+            fields.remove("content-length");
+        }
+        if chunked {
+            fields.set("Transfer-Encoding", "chunked");
+        } else if version == Version::Http10 {
+            // It knows no chunks (RFC 9112 §7.1): what has no length ends with the connection.
+            fields.remove("transfer-encoding");
+        }
+        // RFC 9112 §6.1, §6.3: what else such a server says is not to be trusted.
+        let server = head.keep_alive() && framing != Framing::UntilClose && !is_both;
+        if self.body.is_going() && (self.body.awaits || !server) {
+            // The rest of it will not come, or go anywhere.
+            self.body.give_up();
+        }
+        let client = self.head.keep_alive()
+            && !self.passage.gateway.stop.is_cancelled()
+            && chunked == in_pieces
+            && !self.body.is_given_up();
+        hop::keep_alive(&mut fields, version, client);
+        let mut out = status_line(head);
+        fields.write(&mut out);
+        if !fields.contains("date") {
+            // RFC 9110 §6.6.1
+            with_date(clock::wall(), |line| out.put_slice(line.as_bytes()));
+        }
+        out.put_slice(b"\r\n");
+        let pace = Pace { read: self.passage.upstream.config.read_timeout, write: self.times.write };
+        (Passing::new(framing, chunked, pace).behind(out.freeze()), Kept { client, server })
+    }
+
+    /// Passes the answer on until all of it was read.
+    async fn read_answer(
+        &mut self,
+        line: &mut Connection<Line>,
+        answer: &mut Passing,
+    ) -> Result<(), Failure> {
+        let Self { client, body, passage, .. } = self;
+        poll_fn(|cx| {
+            body.poll(cx, client, line)?;
+            match answer.poll_read(cx, line, client, |piece, is_last| passage.content(piece, is_last)) {
+                Poll::Ready(Err(PassError::Read(BodyError::TimedOut))) => Poll::Ready(Err(timed_out())),
+                Poll::Ready(Err(PassError::Read(error))) => Poll::Ready(Err(Failure::broken(error))),
+                Poll::Ready(Err(PassError::Write(_))) => Poll::Ready(Err(Failure::Gone)),
+                Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
+                Poll::Pending if body.is_done() && client.poll_closed(cx).is_ready() => {
+                    Poll::Ready(Err(Failure::Gone))
+                }
+                Poll::Pending => Poll::Pending,
             }
-            return FailToProxy { error_code: status, can_reuse_downstream: false };
+        })
+        .await
+    }
+
+    /// Keeps the server's connection, if nothing is left over on it.
+    fn keep(&self, line: Option<Connection<Line>>) {
+        if let Some(mut line) = line
+            && line.input_mut().is_empty()
+        {
+            self.passage.keep(line.into_stream());
         }
-        let failure = passage.failure.unwrap_or_else(|| classify(error));
-        if let Some(Way { upstream, server, .. }) = &passage.way {
-            let server = server.as_ref().map(|server| server.config.authority());
-            let (upstream, counters) = (&upstream.config.name, &upstream.counters);
-            tracing::warn!(upstream, server, reason = failure.name(), %error, "the upstream did not answer");
-            counters.failed(failure, clock::wall());
-        }
-        let (status, text) = match failure {
-            UpstreamError::Resolve => (502, "the server behind this gateway cannot be found"),
-            UpstreamError::Connect => (502, "the server behind this gateway takes no connection"),
-            UpstreamError::Tls => (502, "the server behind this gateway cannot be trusted"),
-            UpstreamError::TimedOut => (504, "the server behind this gateway did not answer in time"),
-            UpstreamError::Broken => (502, "the server behind this gateway broke off its answer"),
+    }
+
+    /// Whether it does no harm to ask twice (RFC 9110 §9.2.2), and is possible.
+    fn can_be_repeated(&self) -> bool {
+        let method = &self.head.method;
+        let is_harmless = HARMLESS.contains(&&**method)
+            || http::Method::from_bytes(method.as_bytes()).is_ok_and(|method| method.is_idempotent());
+        is_harmless && !self.body.passing.has_begun()
+    }
+
+    /// Tells the client what went wrong, if it has no answer yet, and closes its connection.
+    async fn end(mut self, failure: Option<Failure>) {
+        let version = self.head.version;
+        let answer = match failure {
+            None => return self.client.close().await,
+            Some(failure) => self.said_of(failure),
         };
-        if session.response_written().is_none() {
-            respond(session, status, text).await;
+        let Some(answer) = answer.filter(|_| self.status == 0) else { return };
+        self.passage.gateway.metrics.proxied(answer.status);
+        let reply = Reply { version, keep_alive: false, head_only: self.head.method == "HEAD" };
+        if self.client.answer(&answer, reply, self.times).await.is_ok() {
+            self.client.close().await;
         }
-        FailToProxy { error_code: status, can_reuse_downstream: false }
     }
 
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, passage: &mut Passage) {
-        // An intent that is still here never had its answer.
-        subscribe::give_up(&self.0, std::mem::take(&mut passage.intent)).await;
-        let status = session.response_written().map_or(0, |answer| answer.status.as_u16());
-        if status > 0 {
-            self.0.metrics.proxied(status);
+    /// What a client is told of this; nothing if it is gone.
+    fn said_of(&self, failure: Failure) -> Option<Response> {
+        let gateway = &self.passage.gateway;
+        match failure {
+            Failure::Gone | Failure::Body(BodyError::Closed | BodyError::Io(_)) => None,
+            Failure::Body(error) => {
+                let answer = answer_to_bad_body(&error);
+                if self.status == 0 {
+                    gateway.metrics.request_refused(answer.status);
+                }
+                Some(answer)
+            }
+            Failure::Upstream(kind, error) => {
+                let (upstream, server) = (&self.passage.upstream, self.passage.server());
+                let (name, reason) = (&upstream.config.name, kind.name());
+                tracing::warn!(upstream = name, server, reason, error, "the upstream did not answer");
+                upstream.counters.failed(kind, clock::wall());
+                Some(bad_gateway(kind))
+            }
         }
-        let head = session.req_header();
-        tracing::debug!(method = %head.method, path = head.uri.path(), status, error = error.map(tracing::field::display), "passed on");
     }
 
-    fn suppress_error_log(&self, _session: &Session, _passage: &Passage, _error: &Error) -> bool {
-        true
-    }
-
-    fn suppress_proxy_warn_log(
-        &self,
-        _session: &Session,
-        _passage: &Passage,
-        _error: &Error,
-        _context: ProxyWarnLogContext,
-    ) -> bool {
-        true
+    fn log(&self, failure: Option<&Failure>) {
+        if self.status > 0 {
+            self.passage.gateway.metrics.proxied(self.status);
+        }
+        let (method, path, status) = (&self.head.method, self.head.path(), self.status);
+        tracing::debug!(method, path, status, ?failure, "passed on");
     }
 }
 
-impl Proxy {
-    /// Sends a client that is redirected to a server behind the gateway to where it finds that.
-    fn redirect(&self, session: &Session, answer: &mut ResponseHeader, way: &Way) -> pingora::Result<()> {
-        if !answer.status.is_redirection() {
+/// The body of a request on its way.
+struct RequestBody {
+    passing: Passing,
+    state: BodyState,
+    /// Whether the client waits to be told that it may come.
+    awaits: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum BodyState {
+    Going,
+    Done,
+    /// The server takes no more of it.
+    GivenUp,
+}
+
+impl RequestBody {
+    fn is_going(&self) -> bool {
+        self.state == BodyState::Going
+    }
+
+    fn is_done(&self) -> bool {
+        self.state == BodyState::Done
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.state == BodyState::GivenUp
+    }
+
+    fn give_up(&mut self) {
+        if self.is_going() {
+            self.state = BodyState::GivenUp;
+        }
+    }
+
+    /// Passes it on as far as it goes now.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        client: &mut Connection<Stream>,
+        line: &mut Connection<Line>,
+    ) -> Result<(), Failure> {
+        if !self.is_going() {
             return Ok(());
         }
-        let text =
-            |value: Option<&HeaderValue>| value.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let Some(location) = text(answer.headers.get(header::LOCATION)) else { return Ok(()) };
-        let head = session.req_header();
-        let authority = text(head.headers.get(header::HOST)).unwrap_or_default();
-        let target = head.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-        let WayIn { scheme, port } = way.way_in;
-        let known = Known { scheme, authority: &authority, port, target };
-        if let Some(location) = self.0.upstreams().redirected(&location, &known) {
-            answer.insert_header(header::LOCATION, location)?;
+        let passed = self.passing.poll_pass(cx, client, line, |piece, _| Some(piece));
+        self.awaits &= !self.passing.has_begun();
+        match passed {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.state = BodyState::Done,
+            Poll::Ready(Err(PassError::Read(error))) => return Err(Failure::Body(error)),
+            Poll::Ready(Err(PassError::Write(error))) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(timed_out());
+            }
+            // It may say why.
+            Poll::Ready(Err(PassError::Write(_))) => self.give_up(),
         }
         Ok(())
     }
 }
 
-/// Pingora wraps what happened in what it means to its caller: the cause that says most counts.
-fn classify(error: &Error) -> UpstreamError {
-    causes(error)
-        .find_map(|error| match error.etype() {
-            ErrorType::ConnectTimedout | ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
-                Some(UpstreamError::TimedOut)
-            }
-            ErrorType::ConnectRefused | ErrorType::ConnectNoRoute | ErrorType::ConnectError => {
-                Some(UpstreamError::Connect)
-            }
-            ErrorType::TLSHandshakeFailure | ErrorType::InvalidCert => Some(UpstreamError::Tls),
-            _ => None,
-        })
-        .unwrap_or(UpstreamError::Broken)
+fn status_line(head: &ResponseHead) -> BytesMut {
+    let mut out = BytesMut::with_capacity(512);
+    out.put_slice(format!("HTTP/1.1 {} ", head.status).as_bytes());
+    out.put_slice(head.reason());
+    out.put_slice(b"\r\n");
+    out
 }
 
-/// The error and what caused it, from the outside in.
-fn causes(error: &Error) -> impl Iterator<Item = &Error> {
-    std::iter::successors(Some(error), |error| {
-        let cause: &(dyn StdError + 'static) = &**error.cause.as_ref()?;
-        cause.downcast_ref::<Box<Error>>().map(|error| &**error)
-    })
+fn timed_out() -> Failure {
+    Failure::Upstream(UpstreamError::TimedOut, "it took too long".to_owned())
 }
 
-/// Whether it was this that failed below.
-fn failed_with(error: &Error, kind: io::ErrorKind) -> bool {
-    causes(error)
-        .filter_map(|error| error.cause.as_ref()?.downcast_ref::<io::Error>())
-        .any(|io| io.kind() == kind)
-}
-
-/// Whether the client itself is there still, and only its body is not one.
-fn is_malformed(error: &Error) -> bool {
-    causes(error).any(|error| {
-        let io = error.cause.as_ref().and_then(|cause| cause.downcast_ref::<io::Error>());
-        match io {
-            Some(io) => io.kind() == io::ErrorKind::InvalidData,
-            None => matches!(error.etype(), ErrorType::InvalidHTTPHeader | ErrorType::Custom(_)),
-        }
-    })
-}
-
-async fn respond(session: &mut Session, status: u16, text: &'static str) {
-    let body = format!("{text}\n");
-    // A client that is gone cannot be told.
-    let _ = async {
-        let mut head = ResponseHeader::build(status, Some(4))?;
-        head.insert_header("Content-Type", "text/plain; charset=utf-8")?;
-        head.insert_header("Content-Length", body.len())?;
-        if status == 503 {
-            head.insert_header("Retry-After", RETRY_AFTER)?;
-        }
-        session.set_keepalive(None);
-        session.write_response_header(Box::new(head), false).await?;
-        session.write_response_body(Some(body.into()), true).await
-    }
-    .await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_failed_is_found_below_what_it_means() {
-        let wrapped = |inner: ErrorType| {
-            let inner = Error::because(ErrorType::InternalError, "in between", Error::new(inner));
-            classify(&Error::because(ErrorType::HTTPStatus(502), "outermost", inner))
-        };
-        for (error, failure) in [
-            (ErrorType::ConnectTimedout, UpstreamError::TimedOut),
-            (ErrorType::ReadTimedout, UpstreamError::TimedOut),
-            (ErrorType::WriteTimedout, UpstreamError::TimedOut),
-            (ErrorType::ConnectRefused, UpstreamError::Connect),
-            (ErrorType::ConnectNoRoute, UpstreamError::Connect),
-            (ErrorType::TLSHandshakeFailure, UpstreamError::Tls),
-            (ErrorType::InvalidCert, UpstreamError::Tls),
-            (ErrorType::ConnectionClosed, UpstreamError::Broken),
-            (ErrorType::InvalidHTTPHeader, UpstreamError::Broken),
-        ] {
-            assert_eq!(classify(&Error::new(error.clone())), failure, "{error:?}");
-            assert_eq!(wrapped(error.clone()), failure, "{error:?}, wrapped");
-        }
-    }
+fn bad_gateway(kind: UpstreamError) -> Response {
+    let (status, text) = match kind {
+        UpstreamError::Resolve => (502, "the server behind this gateway cannot be found"),
+        UpstreamError::Connect => (502, "the server behind this gateway takes no connection"),
+        UpstreamError::Tls => (502, "the server behind this gateway cannot be trusted"),
+        UpstreamError::TimedOut => (504, "the server behind this gateway did not answer in time"),
+        UpstreamError::Broken => (502, "the server behind this gateway broke off its answer"),
+    };
+    Response::text(status, text)
 }

@@ -1,14 +1,14 @@
 //! The clients' connections: what a request is decides which way it goes.
 //!
-//! A poll is answered here, on the bare connection. Everything else is handed to pingora for the time of
-//! one request; then the connection comes back, and its next request may be a poll again.
+//! A poll is answered here. Everything else is passed on to an upstream, one request at a time: the next one on
+//! the same connection may be a poll again.
 //!
 //! A connection's task is as large as the largest thing it may ever wait for. Most of them hold a poll, so
 //! all that is larger or rare has a box of its own.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,12 +19,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
-use super::onward::{self, Onward};
 use super::pace::TooFast;
-use super::passage::Passage;
 use super::poll::PollRequest;
 use super::tether::{Tether, needs_own_connection};
-use super::{Gateway, descriptors, forwarded, poll, serve_limits, tls, whole_seconds};
+use super::{Gateway, descriptors, forwarded, onward, poll, serve_limits, tls, whole_seconds};
 use crate::clock;
 use crate::http1::{
     Connection, Framing, ReadHeadError, Reply, RequestHead, Response, ServeLimits, Times, Version,
@@ -62,7 +60,6 @@ impl Line {
 /// Serves clients.
 pub struct Public {
     gateway: Arc<Gateway>,
-    onward: Onward,
     /// The latest number of a connection that shares none to the upstream with others.
     own_connections: AtomicU64,
     doors: Arc<Doors>,
@@ -72,16 +69,10 @@ pub struct Public {
 
 impl Public {
     /// Serves clients of this gateway.
-    pub fn new(gateway: Arc<Gateway>, threads: usize) -> Self {
-        let onward = Onward::new(gateway.clone(), threads);
+    pub fn new(gateway: Arc<Gateway>) -> Self {
         let descriptors = descriptors::for_clients();
         gateway.metrics.descriptors_are_for(descriptors);
-        Self { gateway, onward, own_connections: AtomicU64::new(0), doors: Arc::default(), descriptors }
-    }
-
-    /// From now on, a connection ends with the request that is on its way.
-    pub fn stop(&self) {
-        self.onward.stop();
+        Self { gateway, own_connections: AtomicU64::new(0), doors: Arc::default(), descriptors }
     }
 
     /// Serves one connection until either side is done with it.
@@ -212,11 +203,11 @@ impl Public {
             if needs_own_connection(&head) {
                 self.separate(line);
             }
-            let challenged = Arc::<AtomicBool>::default();
-            let passage = Passage::new(line.tether.clone(), challenged.clone());
-            let passed = self.onward.pass(line.connection.take()?, head, line.peer, client, passage);
-            line.connection = Box::pin(passed).await;
-            if challenged.load(Relaxed) {
+            let (connection, tether) = (line.connection.take()?, line.tether.clone());
+            let passed = onward::pass(&self.gateway, connection, head, line.peer, client, tether);
+            let passed = Box::pin(passed).await;
+            line.connection = passed.connection;
+            if passed.challenged {
                 self.separate(line);
             }
         }
@@ -224,8 +215,11 @@ impl Public {
 
     /// From now on this client shares no connection to the upstream with others.
     fn separate(&self, line: &mut Line) {
-        line.tether.get_or_insert_with(|| Tether::new(1 + self.own_connections.fetch_add(1, Relaxed)));
-        line.guest.takes_descriptors(1 + Tether::DESCRIPTORS);
+        line.tether.get_or_insert_with(|| {
+            Tether::new(self.own_connections.fetch_add(1, Relaxed), self.gateway.lines.clone())
+        });
+        // Its own, and the one to the upstream.
+        line.guest.takes_descriptors(2);
     }
 
     /// What a poll asks for, and who asks. Who it is comes first: nothing is said to whom is not let in.

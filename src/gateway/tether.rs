@@ -1,42 +1,23 @@
 //! A client's own connection to the upstream, which ends when the client's does.
-//!
-//! Pingora keeps an idle connection until the upstream closes it or `upstream.idle_timeout` is over, and gives
-//! nobody a way to end it. So its socket is held a second time here, for as long as pingora has it, and shut
-//! down when the client goes: pingora sees the end of it and drops it at once.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use http::{HeaderMap, header};
-use pingora::upstreams::peer::{PeerOptions, Tracer, Tracing};
-use pingora::{Error, ErrorType};
-use rustix::net::Shutdown;
-use tokio::net::TcpSocket;
-
+use super::upstream::Lines;
 use crate::http1::{Framing, Headers, RequestHead};
 
-/// What ties a connection to the upstream to a client's. When the last of it goes, that connection ends.
-#[derive(Debug)]
+/// What ties connections to the upstream to a client's: when it goes they end.
 pub struct Tether {
     number: u64,
-    /// The connection that was made last: an older one is broken, or leads elsewhere and ends.
-    latest: Mutex<Held>,
+    lines: Arc<Lines>,
     /// The upstream that it was at last, and the server there.
     server: Mutex<Option<(String, SocketAddr)>>,
 }
 
-/// The socket of a connection, until pingora is done with it.
-#[derive(Clone, Debug, Default)]
-struct Held(Arc<Mutex<Option<OwnedFd>>>);
-
 impl Tether {
-    /// How many file descriptors it takes: the connection, and its socket held a second time.
-    pub const DESCRIPTORS: u64 = 2;
-
     /// The tether of the client that has this number, which no other has.
-    pub fn new(number: u64) -> Arc<Self> {
-        Arc::new(Self { number, latest: Mutex::default(), server: Mutex::default() })
+    pub fn new(number: u64, lines: Arc<Lines>) -> Arc<Self> {
+        Arc::new(Self { number, lines, server: Mutex::default() })
     }
 
     /// The number of the client.
@@ -56,52 +37,11 @@ impl Tether {
         let mut at = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         *at = Some((upstream.to_owned(), server));
     }
-
-    /// A connection that is made with these options is tied.
-    pub fn tie(self: &Arc<Self>, options: &mut PeerOptions) {
-        let (tether, held) = (self.clone(), Held::default());
-        options.tracer = Some(Tracer(Box::new(held.clone())));
-        options.upstream_tcp_sock_tweak_hook = Some(Arc::new(move |socket: &TcpSocket| {
-            let socket = socket.as_fd().try_clone_to_owned();
-            let socket =
-                socket.map_err(|error| Error::because(ErrorType::ConnectError, "a socket", error))?;
-            *held.socket() = Some(socket);
-            let mut latest = tether.latest.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut *latest, held.clone()).end();
-            Ok(())
-        }));
-    }
 }
 
 impl Drop for Tether {
     fn drop(&mut self) {
-        self.latest.get_mut().unwrap_or_else(PoisonError::into_inner).end();
-    }
-}
-
-impl Held {
-    fn end(&self) {
-        if let Some(socket) = self.socket().take() {
-            // One that has ended already cannot be ended again.
-            let _ = rustix::net::shutdown(socket, Shutdown::Both);
-        }
-    }
-
-    fn socket(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Tracing for Held {
-    fn on_connected(&self) {}
-
-    fn on_disconnected(&self) {
-        // Held any longer, it would stay open for the upstream.
-        self.socket().take();
-    }
-
-    fn boxed_clone(&self) -> Box<dyn Tracing> {
-        Box::new(self.clone())
+        self.lines.end(self.number);
     }
 }
 
@@ -124,11 +64,11 @@ pub fn needs_own_connection(head: &RequestHead) -> bool {
 /// (RFC 9110 §11.6.1).
 ///
 /// A comma within quotes parts a challenge in two: at worst a client has a connection for itself without need.
-pub fn challenges_connection(fields: &HeaderMap) -> bool {
-    [header::WWW_AUTHENTICATE, header::PROXY_AUTHENTICATE]
+pub fn challenges_connection(fields: &impl Headers) -> bool {
+    ["www-authenticate", "proxy-authenticate"]
         .iter()
-        .flat_map(|name| fields.get_all(name))
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .flat_map(|name| fields.values(name))
+        .flat_map(|value| value.split(|byte| *byte == b','))
         .any(|challenge| {
             let mut words = challenge.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
             words.next().is_some_and(is_bound)

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-use pingora::protocols::tls::CaType;
-use pingora::utils::tls::{WrappedX509, parse_x509};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -13,9 +10,8 @@ use tokio_rustls::rustls::{Error, InvalidMessage};
 use super::Gateway;
 use crate::clock;
 use crate::config::{Config, Upstream};
-use crate::mailbox::Timestamp;
 use crate::telemetry::Handshake;
-use crate::tls::{Certificate, Roots, Stream, Trust};
+use crate::tls::{Certificate, Stream, Trust};
 use crate::watched::Unusable;
 
 /// A fatal `internal_error` in a record of its own (RFC 8446 §6): all that can be said in TLS to whom there
@@ -57,45 +53,10 @@ fn certificate(config: &Config) -> Result<Option<Arc<Certificate>>, Unusable> {
 }
 
 /// Whom to believe of an upstream, if it is spoken to within TLS.
-pub(super) fn authorities(upstream: &Upstream) -> Result<Option<Arc<Authorities>>, Unusable> {
-    if !upstream.is_tls() {
-        return Ok(None);
-    }
-    let trust = Trust::open(upstream.ca_file.clone())?;
-    Ok(Some(Arc::new(Authorities { trust, latest: ArcSwapOption::empty() })))
-}
-
-/// Whom to believe of an upstream, also in pingora's form.
-pub(super) struct Authorities {
-    trust: Trust,
-    latest: ArcSwapOption<ForPingora>,
-}
-
-/// The certificates of these authorities.
-pub(super) struct ForPingora {
-    pub(super) certificates: Arc<CaType>,
-    /// The number that only these have.
-    pub(super) generation: u64,
-}
-
-impl Authorities {
-    pub(super) fn current(&self, now: Timestamp) -> Arc<Roots> {
-        self.trust.current(now)
-    }
-
-    /// The same for pingora, made once.
-    pub(super) fn for_pingora(&self, now: Timestamp) -> Arc<ForPingora> {
-        let roots = self.current(now);
-        let latest = self.latest.load_full();
-        if let Some(latest) = latest.filter(|latest| latest.generation == roots.generation()) {
-            return latest;
-        }
-        // That each can be parsed was seen when they were read.
-        let parse = |der: &[u8]| WrappedX509::new(der.to_vec(), parse_x509);
-        let certificates = roots.authorities().iter().map(|der| parse(der)).collect();
-        let made = Arc::new(ForPingora { certificates, generation: roots.generation() });
-        self.latest.store(Some(made.clone()));
-        made
+pub(super) fn trust(upstream: &Upstream) -> Result<Option<Arc<Trust>>, Unusable> {
+    match upstream.is_tls() {
+        true => Trust::open(upstream.ca_file.clone()).map(|trust| Some(Arc::new(trust))),
+        false => Ok(None),
     }
 }
 

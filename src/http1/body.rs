@@ -102,26 +102,34 @@ impl Framing {
         Ok(Self::declared(fields, version)?.unwrap_or(Framing::Empty))
     }
 
-    /// The framing of a response with this status to a request that was not `HEAD`.
+    /// The framing of a response with this status to a request that was not `HEAD`. A transfer coding overrules a
+    /// length, which must not be passed on then (RFC 9112 §6.3).
     pub fn of_response(status: u16, fields: &Fields, version: Version) -> Result<Self, FramingError> {
+        let declared = match Self::declared(fields, version) {
+            Err(FramingError::Both) => Self::coded(fields, version).map(Some),
+            declared => declared,
+        }?;
         if status < 200 || status == 204 || status == 304 {
             return Ok(Framing::Empty);
         }
-        Ok(Self::declared(fields, version)?.unwrap_or(Framing::UntilClose))
+        Ok(declared.unwrap_or(Framing::UntilClose))
+    }
+
+    /// Of all codings only `chunked`, once, in a version that has it (RFC 9112 §6.1).
+    fn coded(fields: &Fields, version: Version) -> Result<Self, FramingError> {
+        let mut codings = fields.values("transfer-encoding");
+        let chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
+        let only = codings.next().is_none() && version == Version::Http11;
+        if only && chunked { Ok(Framing::Chunked) } else { Err(FramingError::Coding) }
     }
 
     fn declared(fields: &Fields, version: Version) -> Result<Option<Self>, FramingError> {
-        let mut codings = fields.values("transfer-encoding");
         let mut lengths = fields.values("content-length");
-        match (codings.next(), lengths.next()) {
-            (None, None) => Ok(None),
-            (Some(_), Some(_)) => Err(FramingError::Both),
-            (Some(coding), None) => {
-                let only = codings.next().is_none() && version == Version::Http11;
-                let chunked = coding.eq_ignore_ascii_case(b"chunked");
-                if only && chunked { Ok(Some(Framing::Chunked)) } else { Err(FramingError::Coding) }
-            }
-            (None, Some(length)) => {
+        match (fields.contains("transfer-encoding"), lengths.next()) {
+            (false, None) => Ok(None),
+            (true, Some(_)) => Err(FramingError::Both),
+            (true, None) => Self::coded(fields, version).map(Some),
+            (false, Some(length)) => {
                 let digits = std::str::from_utf8(length).ok().filter(|_| lengths.next().is_none());
                 let digits = digits.filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));
                 let length = digits.and_then(|d| d.parse().ok()).ok_or(FramingError::Length)?;

@@ -56,6 +56,9 @@ pub enum CallError {
     /// No connection could be made.
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
+    /// The other side speaks no TLS, or is not believed.
+    #[error("no TLS: {0}")]
+    Tls(#[source] std::io::Error),
     /// The request could not be sent, or the connection broke.
     #[error("the connection broke: {0}")]
     Io(#[from] std::io::Error),

@@ -6,14 +6,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
-use super::{
-    Allowance, BodyError, ChunkScanner, Framing, HeadError, HeadLimits, Remaining, RequestHead, ResponseHead,
-};
+use super::{Allowance, BodyError, ChunkScanner, Framing, HeadError, HeadLimits, RequestHead, ResponseHead};
 use crate::clock;
 
 /// How much is read at once. The space is on the stack of the read, not in the connection.
@@ -75,6 +74,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self.stream
     }
 
+    /// The stream alone.
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// What was read and not used.
     pub fn input_mut(&mut self) -> &mut BytesMut {
         &mut self.input
@@ -114,8 +118,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.read_head(limits, within, |input| ResponseHead::parse(input, limits)).await
     }
 
-    /// Parses when a line has ended, and not with each piece: a head that comes byte by byte costs as many
-    /// looks as it has lines.
     async fn read_head<H>(
         &mut self,
         limits: HeadLimits,
@@ -123,21 +125,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         parse: impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
     ) -> Result<H, ReadHeadError> {
         let (mut seen, mut deadline) = (0, None);
+        poll_fn(|cx| match self.poll_head(cx, limits, &mut seen, &parse) {
+            Poll::Pending => {
+                let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
+                self.alarm.poll(cx, deadline).map(|()| Err(ReadHeadError::TimedOut))
+            }
+            ready => ready,
+        })
+        .await
+    }
+
+    /// The head of an answer, polled. `seen` is how much of it was looked at: 0 at first.
+    pub fn poll_response_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: HeadLimits,
+        seen: &mut usize,
+    ) -> Poll<Result<ResponseHead, ReadHeadError>> {
+        self.poll_head(cx, limits, seen, &|input: &[u8]| ResponseHead::parse(input, limits))
+    }
+
+    /// Parses when a line has ended, and not with each piece: a head that comes byte by byte costs as many
+    /// looks as it has lines.
+    fn poll_head<H>(
+        &mut self,
+        cx: &mut Context<'_>,
+        limits: HeadLimits,
+        seen: &mut usize,
+        parse: &impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
+    ) -> Poll<Result<H, ReadHeadError>> {
         loop {
-            let a_line_ended = memchr::memchr(b'\n', &self.input[seen..]).is_some();
-            seen = self.input.len();
-            if (a_line_ended || seen >= limits.bytes)
+            let a_line_ended = memchr::memchr(b'\n', &self.input[*seen..]).is_some();
+            *seen = self.input.len();
+            if (a_line_ended || *seen >= limits.bytes)
                 && let Some((head, length)) = parse(&self.input)?
             {
                 self.consume(length);
-                return Ok(head);
+                return Poll::Ready(Ok(head));
             }
-            let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
-            match self.fill_by(deadline).await {
-                Ok(0) => return Err(ReadHeadError::Closed),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(ReadHeadError::TimedOut),
-                read => read?,
-            };
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(Err(ReadHeadError::Closed));
+            }
         }
     }
 
@@ -194,34 +222,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Passes a body on as it comes, chunk heads and all, without holding more of it than was read at once.
-    /// Each piece must come within `within`, and be taken; `seen` is shown it.
-    pub async fn pass_body<T: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        to: &mut Connection<T>,
-        framing: Framing,
-        within: Duration,
-        mut seen: impl FnMut(&[u8]),
-    ) -> Result<(), BodyError> {
-        let mut remaining = Remaining::of(framing);
-        loop {
-            let length = remaining.take(&self.input)?;
-            let piece = self.input.split_to(length).freeze();
-            if !piece.is_empty() {
-                seen(&piece);
-                to.write(piece, Bytes::new(), within).await?;
-            }
-            if remaining.is_done() {
-                self.consume(0);
-                return Ok(());
-            }
-            match self.fill_body(clock::in_time(within)).await {
-                Err(BodyError::Closed) if framing == Framing::UntilClose => return Ok(()),
-                read => read?,
-            };
-        }
-    }
-
     async fn fill_body(&mut self, deadline: Instant) -> Result<usize, BodyError> {
         match self.fill_by(deadline).await {
             Ok(0) => Err(BodyError::Closed),
@@ -247,11 +247,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The same, polled.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut space = [std::mem::MaybeUninit::uninit(); READ_SIZE];
+        self.poll_fill_with::<READ_SIZE>(cx)
+    }
+
+    /// The same, of at most so many bytes.
+    pub(super) fn poll_fill_with<const SIZE: usize>(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut space = [std::mem::MaybeUninit::uninit(); SIZE];
         let mut read = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         self.input.extend_from_slice(read.filled());
         Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Ready when it is `deadline` or later.
+    pub fn poll_alarm(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.alarm.poll(cx, deadline)
     }
 
     /// Resolves when the client closes the connection, or half of it, or when it is `deadline`.
@@ -278,29 +291,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub async fn write(&mut self, head: Bytes, body: Bytes, within: Duration) -> io::Result<()> {
         let mut all = head.chain(body);
         let mut deadline = None;
-        poll_fn(|cx| {
-            while all.has_remaining() {
-                let mut pieces = [IoSlice::new(&[]); 2];
-                let count = all.chunks_vectored(&mut pieces);
-                let written = match &pieces[..count] {
-                    // The kernel has a shorter way for one piece.
-                    [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
-                    pieces => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
-                };
-                match written? {
-                    Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(written) => all.advance(written),
-                    Poll::Pending => {
-                        let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
-                        ready!(self.alarm.poll(cx, deadline));
-                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                    }
-                }
+        poll_fn(|cx| match self.poll_write_all(cx, &mut all) {
+            Poll::Pending => {
+                let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
+                self.alarm.poll(cx, deadline).map(|()| Err(io::ErrorKind::TimedOut.into()))
             }
-            Poll::Ready(io::Result::Ok(()))
+            written => written,
         })
-        .await?;
-        self.stream.flush().await
+        .await
+    }
+
+    /// The same, polled.
+    pub(super) fn poll_write_all(
+        &mut self,
+        cx: &mut Context<'_>,
+        all: &mut Chain<Bytes, Bytes>,
+    ) -> Poll<io::Result<()>> {
+        while all.has_remaining() {
+            let mut pieces = [IoSlice::new(&[]); 2];
+            let count = all.chunks_vectored(&mut pieces);
+            let written = match &pieces[..count] {
+                // The kernel has a shorter way for one piece.
+                [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
+                pieces => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+            };
+            match ready!(written)? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => all.advance(written),
+            }
+        }
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    /// Takes `length` bytes of what was read.
+    pub(super) fn take(&mut self, length: usize) -> Bytes {
+        let taken = self.input.split_to(length).freeze();
+        self.consume(0);
+        taken
     }
 
     /// Takes `length` bytes as used.

@@ -1,10 +1,12 @@
 //! Heads of requests and responses.
 //!
-//! Parsed strictly: what two implementations could read in two ways is refused, so that one request of
+//! Requests are parsed strictly: what two implementations could read in two ways is refused, so that one request of
 //! a client is one request of the upstream. That goes further than RFC 9112 asks: lines end with CRLF and
-//! nothing else, nothing stands before the request line, and a `Host` is never empty.
+//! nothing else, nothing stands before the request line, and a `Host` is never empty. Answers of old servers are
+//! read leniently, where only one reading is possible, and are written in one form.
 
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -203,49 +205,68 @@ impl RequestHead {
 pub struct ResponseHead {
     /// The status code.
     pub status: u16,
-    /// The reason phrase; may be empty.
-    pub reason: String,
     /// The version.
     pub version: Version,
     /// The header fields.
     pub fields: Fields,
+    /// Where the reason phrase is in the head.
+    reason: Range<usize>,
 }
 
 impl ResponseHead {
-    /// The head's bytes as they came.
+    /// The head's bytes in the one form that all read alike.
     pub fn raw(&self) -> Bytes {
         self.fields.raw().clone()
     }
 
+    /// The reason phrase as it came; may be empty, and be of any coding.
+    pub fn reason(&self) -> &[u8] {
+        &self.fields.raw()[self.reason.clone()]
+    }
+
     /// Reads a head from the front of `input`: it and its length, or `None` if more is needed.
+    ///
+    /// Old servers end lines with a bare LF, go on in the next one, or leave space in front of a colon. All that can
+    /// be read in one way only, and in that it is passed on (RFC 9112 §2.2, §5.1, §5.2).
     pub fn parse(input: &[u8], limits: HeadLimits) -> Result<Option<(Self, usize)>, HeadError> {
         let mut table = [const { MaybeUninit::uninit() }; HeadLimits::MOST_FIELDS];
         let table = &mut table[..limits.fields.min(HeadLimits::MOST_FIELDS)];
         let mut response = httparse::Response::new(&mut []);
-        let parser = httparse::ParserConfig::default();
+        let mut parser = httparse::ParserConfig::default();
+        parser
+            .allow_spaces_after_header_name_in_responses(true)
+            .allow_obsolete_multiline_headers_in_responses(true);
         let length = match parser.parse_response_with_uninit_headers(&mut response, input, table) {
             Ok(httparse::Status::Complete(length)) if length <= limits.bytes => length,
             Ok(httparse::Status::Partial) if input.len() < limits.bytes => return Ok(None),
             Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooLarge),
             Err(error) => return Err(HeadError::Malformed(describe(error))),
         };
-        check_lines(&input[..length])?;
-        let raw = Bytes::copy_from_slice(&input[..length]);
-        Ok(Some((
-            Self {
-                status: response.code.ok_or(HeadError::Malformed("no status code"))?,
-                reason: response.reason.unwrap_or_default().to_owned(),
-                version: version(response.version)?,
-                fields: Fields::new(raw, input, response.headers),
-            },
-            length,
-        )))
+        if input.starts_with(b"\r") || input.starts_with(b"\n") {
+            return Err(HeadError::Malformed("an empty line before the start line"));
+        }
+        let status = response.code.ok_or(HeadError::Malformed("no status code"))?;
+        let mut raw = BytesMut::with_capacity(length + 64);
+        raw.put_slice(format!("HTTP/1.{} {status} ", response.version.unwrap_or(1)).as_bytes());
+        let start = raw.len();
+        raw.put_slice(reason(&input[..length]));
+        let reason = start..raw.len();
+        raw.put_slice(b"\r\n");
+        let version = version(response.version)?;
+        let fields = Fields::in_one_form(raw, response.headers);
+        Ok(Some((Self { status, version, fields, reason }, length)))
     }
 
     /// Whether the server keeps the connection for a next request.
     pub fn keep_alive(&self) -> bool {
         keep_alive(&self.fields, self.version)
     }
+}
+
+/// The reason phrase in this head, which begins with a status line.
+fn reason(head: &[u8]) -> &[u8] {
+    let line = head.split(|b| *b == b'\n').next().unwrap_or_default();
+    line.get("HTTP/1.1 200".len()..).unwrap_or_default().trim_ascii()
 }
 
 fn version(minor: Option<u8>) -> Result<Version, HeadError> {

@@ -24,6 +24,7 @@ pub mod client;
 mod connection;
 mod fields;
 mod head;
+mod passing;
 mod pieces;
 mod response;
 mod serve;
@@ -31,8 +32,12 @@ mod serve;
 pub use body::{BodyError, ChunkScanner, Framing, FramingError, Remaining};
 pub use budget::{Allowance, Budget, NoMemory};
 pub use connection::{Connection, ReadHeadError, Waited};
-pub use fields::{Fields, Headers, field_lines};
+pub use fields::{FieldList, Fields, Headers, field_lines};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
+pub use passing::{Pace, PassError, Passing};
 pub use pieces::Pieces;
-pub use response::{Response, reason_phrase};
-pub use serve::{Reply, Request, ServeLimits, Service, Times, answer_to_bad_head, read_body, refuse, serve};
+pub use response::{Response, reason_phrase, with_date};
+pub use serve::{
+    Reply, Request, ServeLimits, Service, Times, answer_to_bad_body, answer_to_bad_head, read_body, refuse,
+    serve,
+};

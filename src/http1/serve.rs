@@ -189,17 +189,18 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
         }
         connection.read_body(head.framing, limits.body, times.body, room).await
     };
-    let error = match read.await {
-        Ok(body) => return Ok(body),
-        Err(error) => error,
-    };
-    let status = match &error {
+    read.await.map_err(|error| answer_to_bad_body(&error))
+}
+
+/// What a client is told whose body could not be read.
+pub fn answer_to_bad_body(error: &BodyError) -> Response {
+    let status = match error {
         BodyError::TooLarge => 413,
         BodyError::TimedOut => 408,
-        BodyError::NoMemory(_) => return Err(Response::text(503, error).with("Retry-After", RETRY_AFTER)),
+        BodyError::NoMemory(_) => return Response::text(503, error).with("Retry-After", RETRY_AFTER),
         BodyError::Chunk | BodyError::Closed | BodyError::Io(_) => 400,
     };
-    Err(Response::text(status, error))
+    Response::text(status, error)
 }
 
 fn is_100_continue(expectation: &str) -> bool {

@@ -44,11 +44,11 @@ fn filter(level: LogLevel) -> Targets {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    // What the proxy says of single requests at WARN and ERROR is counted and logged by the gateway, in
-    // its own words; of pingora, only what is deeply wrong is left.
+    // What pingora says of single servers and connections is counted and logged by the gateway, in its own words.
     Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("pollgate", level)
         .with_target("pingora_core", LevelFilter::OFF)
-        .with_target("pingora_proxy", LevelFilter::OFF)
+        .with_target("pingora_load_balancing", LevelFilter::OFF)
+        .with_target("pingora_pool", LevelFilter::OFF)
 }

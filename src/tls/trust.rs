@@ -16,7 +16,6 @@ use crate::watched::{Unusable, Watched};
 
 /// The certificate authorities that are believed.
 pub struct Roots {
-    authorities: Vec<CertificateDer<'static>>,
     config: Arc<ClientConfig>,
     generation: u64,
 }
@@ -25,7 +24,7 @@ impl Roots {
     fn new(authorities: Vec<CertificateDer<'static>>) -> Result<Self, String> {
         static GENERATIONS: AtomicU64 = AtomicU64::new(1);
         let mut store = RootCertStore::empty();
-        let (usable, _) = store.add_parsable_certificates(authorities.iter().cloned());
+        let (usable, _) = store.add_parsable_certificates(authorities);
         if usable == 0 {
             return Err("there is no certificate of an authority".to_owned());
         }
@@ -34,12 +33,7 @@ impl Roots {
             .map_err(|error| error.to_string())?;
         let mut config = builder.with_root_certificates(store).with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(Self { authorities, config: Arc::new(config), generation: GENERATIONS.fetch_add(1, Relaxed) })
-    }
-
-    /// Their certificates.
-    pub fn authorities(&self) -> &[CertificateDer<'static>] {
-        &self.authorities
+        Ok(Self { config: Arc::new(config), generation: GENERATIONS.fetch_add(1, Relaxed) })
     }
 
     /// How a handshake is made by whoever believes them.

@@ -67,7 +67,7 @@ async fn ask(server: &RvpServer, method: &str, user: &str, fields: &[(&str, &str
 async fn sign_in(server: &RvpServer, user: &str, callback: &str) -> String {
     let fields = [("Notification-Type", "pragma/notify"), ("Call-Back", callback)];
     let answer = ask(server, "SUBSCRIBE", user, &fields, "").await;
-    assert_eq!((answer.head.status, answer.head.reason.as_str()), (200, "Successful"));
+    assert_eq!((answer.head.status, answer.head.reason()), (200, &b"Successful"[..]));
     answer.head.fields.text("subscription-id").unwrap().to_owned()
 }
 

@@ -4,6 +4,7 @@
 //!   older one goes on with it.
 //! - [`pool`]: one server out of several: always the same for a client, as long as that is up.
 //! - [`resolve`]: where a server is.
+//! - [`lines`]: connections to servers.
 //! - [`redirect`]: where clients find what a server sends them to.
 //!
 //! Servers of the field keep sessions, and know nothing of each other: who signs in at one of them is nobody at the
@@ -11,6 +12,7 @@
 //! client authenticated stays where it is; so does a subscription, for as long as the gateway remembers
 //! ([`Granted`]); and a server that takes no connection is passed over.
 
+mod lines;
 mod pool;
 mod redirect;
 mod resolve;
@@ -20,21 +22,23 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+pub use self::lines::{Destination, Line, Lines};
 pub use self::redirect::Known;
 
 use self::pool::Pool;
 use self::resolve::Resolver;
-use super::tls::{Authorities, authorities};
+use super::tls::trust;
 use crate::clock;
 use crate::config::{self, Asked, Config};
 use crate::http1::Connection;
-use crate::http1::client::{CallError, dial};
+use crate::http1::client::CallError;
 use crate::mailbox::MailboxId;
 use crate::telemetry::{Metrics, UpstreamCounters};
-use crate::tls::{self, Stream};
+use crate::tls::{self, Stream, Trust};
 use crate::watched::Unusable;
 
 /// Of how many subscriptions it is remembered which server granted them; each takes less than a hundred bytes.
@@ -54,7 +58,7 @@ pub struct Upstream {
     /// What is measured of it.
     pub counters: UpstreamCounters,
     /// Whom to believe, if it is spoken to within TLS.
-    pub(super) authorities: Option<Arc<Authorities>>,
+    trust: Option<Arc<Trust>>,
     servers: Servers,
     granted: Granted,
 }
@@ -162,9 +166,9 @@ impl Upstream {
         let same_trust = running.iter().find(|running| {
             running.config.is_tls() == config.is_tls() && running.config.ca_file == config.ca_file
         });
-        let authorities = match same_trust {
-            Some(same) => same.authorities.clone(),
-            None => authorities(config)?,
+        let trust = match same_trust {
+            Some(same) => same.trust.clone(),
+            None => trust(config)?,
         };
         let all: Vec<Arc<config::Server>> = config.all_servers().into_iter().map(Arc::new).collect();
         let names = all.iter().map(|server| server.authority().to_owned());
@@ -173,9 +177,9 @@ impl Upstream {
             [only] if config.health_check.interval.is_zero() => {
                 Servers::One(only.clone(), Resolver::default())
             }
-            _ => Servers::Several(Pool::new(config, all, authorities.clone(), &counters, stop)),
+            _ => Servers::Several(Pool::new(config, all, trust.clone(), &counters, stop)),
         };
-        Ok(Self { config: config.clone(), counters, authorities, servers, granted: Granted::default() })
+        Ok(Self { config: config.clone(), counters, trust, servers, granted: Granted::default() })
     }
 
     /// The server that a request goes to; none if all were tried.
@@ -220,9 +224,21 @@ impl Upstream {
         mailboxes.iter().find_map(|mailbox| granted.get(mailbox).copied())
     }
 
-    /// A connection to a server, beside those that pingora makes.
+    /// Where a connection to this server leads.
+    pub(super) fn destination(&self, server: &Server) -> Destination {
+        let trust = self.trust.as_ref().map(|trust| trust.current(clock::now()).generation());
+        let trust = trust.map(|generation| (generation, server.config.host().to_owned()));
+        Destination { address: server.address, trust }
+    }
+
+    /// A connection to a server, to be kept.
+    pub(super) async fn line(&self, server: &Server) -> Result<Line, CallError> {
+        Ok(lines::new(connect(&self.config, server, self.trust.as_deref()).await?).await)
+    }
+
+    /// A connection to a server for one request.
     pub(super) async fn connect(&self, server: &Server) -> Result<Connection<Stream>, CallError> {
-        connect(&self.config, server, self.authorities.as_deref()).await
+        connect(&self.config, server, self.trust.as_deref()).await.map(Connection::new)
     }
 }
 
@@ -235,13 +251,15 @@ impl Granted {
 async fn connect(
     upstream: &config::Upstream,
     server: &Server,
-    authorities: Option<&Authorities>,
-) -> Result<Connection<Stream>, CallError> {
+    trust: Option<&Trust>,
+) -> Result<Stream, CallError> {
+    let connected = async {
+        let stream = TcpStream::connect(server.address).await.map_err(CallError::Connect)?;
+        stream.set_nodelay(true)?;
+        let Some(trust) = trust else { return Ok(Stream::Plain(stream)) };
+        let roots = trust.current(clock::now());
+        tls::connect(stream, server.config.host(), &roots).await.map_err(CallError::Tls)
+    };
     let within = upstream.connect_timeout;
-    let stream = dial(&server.address.to_string(), within).await?;
-    let Some(authorities) = authorities else { return Ok(Connection::new(Stream::Plain(stream))) };
-    let roots = authorities.current(clock::now());
-    let shaken = timeout(within, tls::connect(stream, server.config.host(), &roots)).await;
-    let stream = shaken.map_err(|_| CallError::TimedOut(within))?.map_err(CallError::Connect)?;
-    Ok(Connection::new(stream))
+    timeout(within, connected).await.unwrap_or(Err(CallError::TimedOut(within)))
 }

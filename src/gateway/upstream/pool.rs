@@ -13,12 +13,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use pingora::lb::discovery::ServiceDiscovery;
-use pingora::lb::health_check::HealthCheck;
-use pingora::lb::selection::consistent::KetamaHashing;
-use pingora::lb::{Backend, Backends, Extensions, LoadBalancer};
-use pingora::protocols::l4::socket::SocketAddr as PeerAddress;
-use pingora::{Error, ErrorType};
+use pingora_core::protocols::l4::socket::SocketAddr as PeerAddress;
+use pingora_core::{Error, ErrorType};
+use pingora_load_balancing::discovery::ServiceDiscovery;
+use pingora_load_balancing::health_check::HealthCheck;
+use pingora_load_balancing::selection::consistent::KetamaHashing;
+use pingora_load_balancing::{Backend, Backends, Extensions, LoadBalancer};
 use tokio::sync::OnceCell;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -27,10 +27,11 @@ use super::resolve::{BELIEVED, Resolver};
 use super::{Server, Wish, connect};
 use crate::clock;
 use crate::config;
-use crate::gateway::tls::Authorities;
+use crate::http1::Connection;
 use crate::http1::client::{Call, CallError, call};
 use crate::store::network_of;
 use crate::telemetry::UpstreamCounters;
+use crate::tls::Trust;
 
 /// For how long a server is left alone that took no connection, while there are others.
 const REST: Duration = Duration::from_secs(10);
@@ -54,7 +55,7 @@ impl Pool {
     pub(super) fn new(
         upstream: &config::Upstream,
         servers: Vec<Arc<config::Server>>,
-        authorities: Option<Arc<Authorities>>,
+        trust: Option<Arc<Trust>>,
         counters: &UpstreamCounters,
         stop: &CancellationToken,
     ) -> Self {
@@ -65,7 +66,7 @@ impl Pool {
         let interval = upstream.health_check.interval;
         if !interval.is_zero() {
             let upstream = upstream.clone();
-            backends.set_health_check(Box::new(Look { upstream, authorities, counters: counters.clone() }));
+            backends.set_health_check(Box::new(Look { upstream, trust, counters: counters.clone() }));
         }
         let balancer = Arc::new(LoadBalancer::from_backends(backends));
         let stop = stop.child_token();
@@ -165,7 +166,7 @@ struct Names {
 
 #[async_trait]
 impl ServiceDiscovery for Names {
-    async fn discover(&self) -> pingora::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
+    async fn discover(&self) -> pingora_core::Result<(BTreeSet<Backend>, HashMap<u64, bool>)> {
         let mut backends = BTreeSet::new();
         for (server, resolver) in &self.servers {
             let found = match resolver.resolve(server.authority(), self.within).await {
@@ -192,13 +193,13 @@ impl ServiceDiscovery for Names {
 /// Looks whether a server is up.
 struct Look {
     upstream: config::Upstream,
-    authorities: Option<Arc<Authorities>>,
+    trust: Option<Arc<Trust>>,
     counters: UpstreamCounters,
 }
 
 impl Look {
     async fn look(&self, server: &Server) -> Result<u16, CallError> {
-        let mut connection = connect(&self.upstream, server, self.authorities.as_deref()).await?;
+        let stream = connect(&self.upstream, server, self.trust.as_deref()).await?;
         let path = &self.upstream.health_check.path;
         if path.is_empty() {
             return Ok(200);
@@ -206,13 +207,13 @@ impl Look {
         let request =
             Call::new("GET", path).with("Host", server.config.authority()).with("Connection", "close");
         let within = self.upstream.connect_timeout;
-        Ok(call(&mut connection, request, b"", LARGEST_BODY, within).await?.head.status)
+        Ok(call(&mut Connection::new(stream), request, b"", LARGEST_BODY, within).await?.head.status)
     }
 }
 
 #[async_trait]
 impl HealthCheck for Look {
-    async fn check(&self, target: &Backend) -> pingora::Result<()> {
+    async fn check(&self, target: &Backend) -> pingora_core::Result<()> {
         let unhealthy = |what: String| Error::explain(ErrorType::InternalError, what);
         let server = server(target).ok_or_else(|| unhealthy("no address".to_owned()))?;
         match self.look(&server).await {

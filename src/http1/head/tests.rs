@@ -165,11 +165,32 @@ fn answers_are_read() {
         ("HTTP/1.1 20 X\r\n\r\n", None),
         ("HTTP/1.1 2000 X\r\n\r\n", None),
         ("HTTP/3.0 200 X\r\n\r\n", None),
-        ("HTTP/1.1 200 X\nA: b\r\n\r\n", None),
+        ("HTTP/1.1 200 Tr\u{e8}s  bien\r\n\r\n", Some((200, "Tr\u{e8}s  bien"))),
+        ("HTTP/1.1 200 X\nA: b\r\n\n", Some((200, "X"))),
         ("\r\nHTTP/1.1 200 X\r\n\r\n", None),
     ] {
         let read = ResponseHead::parse(head.as_bytes(), LIMITS).ok().flatten();
-        assert_eq!(read.as_ref().map(|(read, _)| (read.status, read.reason.as_str())), expected, "{head:?}");
+        assert_eq!(
+            read.as_ref().map(|(read, _)| (read.status, std::str::from_utf8(read.reason()).unwrap())),
+            expected,
+            "{head:?}"
+        );
+    }
+}
+
+#[test]
+fn answers_are_written_in_one_form() {
+    for (head, expected) in [
+        ("HTTP/1.1 200 OK\r\nA: b\r\n\r\n", "HTTP/1.1 200 OK|A: b||"),
+        ("HTTP/1.0 204\r\nA:b \r\n\r\n", "HTTP/1.0 204 |A: b||"),
+        ("HTTP/1.1 200 OK\nA : b\nC:\n\n", "HTTP/1.1 200 OK|A: b|C: ||"),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\td\r\n\r\n", "HTTP/1.1 200 OK|A: b   c  \td||"),
+    ] {
+        let (read, length) = ResponseHead::parse(head.as_bytes(), LIMITS).unwrap().unwrap();
+        let written = String::from_utf8(read.raw().to_vec()).unwrap();
+        assert_eq!((written.replace("\r\n", "|").as_str(), length), (expected, head.len()), "{head:?}");
+        let again = ResponseHead::parse(written.as_bytes(), LIMITS).unwrap().unwrap().0;
+        assert_eq!(again.raw(), read.raw(), "it is in that form then");
     }
 }
 
