@@ -17,7 +17,7 @@
 //! - [`config`]: file, environment and flags, checked as a whole.
 //! - [`registry`]: the same settings as Windows has them, in `.reg` files.
 //! - [`telemetry`]: the metrics, the logs, and the traffic as it goes by.
-//! - [`gateway`]: between the wires. Polls and callbacks by [`http1`], all else through pingora.
+//! - [`gateway`]: between the wires: polls, callbacks, deliveries, and what is passed on.
 //! - [`admin`]: metrics, health and the API, for operators.
 //! - [`reload`]: a running gateway follows its configuration.
 //! - [`agent`]: the client's side of the wire.
@@ -39,7 +39,7 @@
 //! - Nothing is connected to on a client's word alone: [`gateway::deliver`] holds every address against rules.
 //! - A poll takes messages when it answers and not while it waits, and they stay in their mailbox until
 //!   they are acknowledged.
-//! - Only [`gateway`] names pingora; what answers a poll or takes a callback does not.
+//! - Only [`gateway`] names pingora, whose pools and load balancer it has for upstreams.
 //! - Secrets (callback tokens, poll keys) show themselves on the wire only: their `Debug` hides them, and
 //!   no metric and no log line has a client's id, body or credential in it.
 

@@ -23,7 +23,7 @@
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
 //! - [`deliver`]: messages brought to clients that are called.
 //!
-//! Polls, callbacks and deliveries know nothing of pingora, and of each other only through the store.
+//! Polls, callbacks and deliveries know of each other only through the store.
 
 pub mod access;
 mod answers;

@@ -52,51 +52,6 @@ pub enum BodyError {
     Io(#[from] std::io::Error),
 }
 
-/// What is left of a body that passes by.
-#[derive(Debug)]
-pub enum Remaining {
-    /// So many bytes.
-    Length(u64),
-    /// Whatever comes before the last chunk ends.
-    Chunked(ChunkScanner),
-    /// Whatever comes.
-    UntilClose,
-}
-
-impl Remaining {
-    /// All of a body.
-    pub fn of(framing: Framing) -> Self {
-        match framing {
-            Framing::Empty => Self::Length(0),
-            Framing::Length(length) => Self::Length(length),
-            Framing::Chunked => Self::Chunked(ChunkScanner::default()),
-            Framing::UntilClose => Self::UntilClose,
-        }
-    }
-
-    /// Whether nothing is left; where it ends with the connection, nobody can tell.
-    pub fn is_done(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(scanner) => scanner.is_done(),
-            Self::UntilClose => false,
-        }
-    }
-
-    /// How many of these bytes belong to the body, chunk heads and all.
-    pub fn take(&mut self, input: &[u8]) -> Result<usize, BodyError> {
-        match self {
-            Self::Length(left) => {
-                let taken = input.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
-                *left -= taken as u64;
-                Ok(taken)
-            }
-            Self::Chunked(scanner) => scanner.scan(input, |_| {}),
-            Self::UntilClose => Ok(input.len()),
-        }
-    }
-}
-
 impl Framing {
     pub(super) fn of_request(fields: &Fields, version: Version) -> Result<Self, FramingError> {
         Ok(Self::declared(fields, version)?.unwrap_or(Framing::Empty))

@@ -186,12 +186,6 @@ pub fn field_lines(lines: &[u8]) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-impl Headers for http::HeaderMap {
-    fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.get_all(name).into_iter().map(|value| value.as_bytes().trim_ascii())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

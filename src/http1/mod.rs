@@ -1,13 +1,12 @@
-//! The light path: HTTP/1.1 messages on a bare connection (RFC 9112).
-//!
-//! What Pollgate answers itself (polls, callbacks, the admin pages) and what it asks as a client goes
-//! through here; what it proxies goes through pingora, after its head was checked here. A connection
-//! that waits owns its socket and no buffer.
+//! HTTP/1.1 messages on a bare connection (RFC 9112): those that Pollgate answers itself, those that it asks as a
+//! client, and those that it passes on. A connection that waits owns its socket and no buffer.
 //!
 //! In reading order:
 //! - [`Connection`]: a stream and what was read from it too early.
-//! - [`RequestHead`], [`ResponseHead`], [`Fields`]: heads, parsed strictly, with the bytes as they came.
+//! - [`RequestHead`], [`ResponseHead`], [`Fields`]: heads, with the names, the order and the values as they came.
+//!   [`FieldList`]: fields that can be changed.
 //! - [`Framing`]: where a body ends; every ambiguity about that is an error. [`Budget`]: what all bodies may take.
+//!   [`Passing`]: a body on its way from one connection to another.
 //! - [`Response`]: an answer, and how it is written. [`Pieces`]: one that goes on.
 //! - [`accept`]: the accept loop; [`serve`](serve()): request in, answer out, for as long as the
 //!   connection lasts.
@@ -29,7 +28,7 @@ mod pieces;
 mod response;
 mod serve;
 
-pub use body::{BodyError, ChunkScanner, Framing, FramingError, Remaining};
+pub use body::{BodyError, ChunkScanner, Framing, FramingError};
 pub use budget::{Allowance, Budget, NoMemory};
 pub use connection::{Connection, ReadHeadError, Waited};
 pub use fields::{FieldList, Fields, Headers, field_lines};

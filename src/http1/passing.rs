@@ -14,7 +14,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
-use super::{Allowance, BodyError, Connection, Framing, Remaining};
+use super::{Allowance, BodyError, ChunkScanner, Connection, Framing};
 use crate::clock;
 
 /// How much is read at once, and so held.
@@ -48,6 +48,17 @@ pub struct Passing {
     deadline: Option<Instant>,
 }
 
+/// What is left of a body.
+#[derive(Debug)]
+enum Remaining {
+    /// So many bytes.
+    Length(u64),
+    /// Whatever comes before the last chunk ends.
+    Chunked(ChunkScanner),
+    /// Whatever comes.
+    UntilClose,
+}
+
 /// How long each piece may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
@@ -71,8 +82,14 @@ pub enum PassError {
 impl Passing {
     /// All of a body that came in this way, and goes on in chunks or without.
     pub fn new(framing: Framing, chunked: bool, pace: Pace) -> Self {
+        let remaining = match framing {
+            Framing::Empty => Remaining::Length(0),
+            Framing::Length(length) => Remaining::Length(length),
+            Framing::Chunked => Remaining::Chunked(ChunkScanner::default()),
+            Framing::UntilClose => Remaining::UntilClose,
+        };
         Self {
-            remaining: Remaining::of(framing),
+            remaining,
             chunked,
             pace,
             left: u64::MAX,
@@ -147,7 +164,7 @@ impl Passing {
     {
         while self.end.is_none() {
             // What is here already goes with the head.
-            let is_here = self.remaining.is_done() || !from.input_mut().is_empty();
+            let is_here = self.is_done() || !from.input_mut().is_empty();
             if self.output.has_remaining() || !(is_here || self.head.is_empty()) || self.unflushed {
                 ready!(self.poll_write(cx, to))?;
             }
@@ -210,6 +227,15 @@ impl Passing {
         }
     }
 
+    /// Whether nothing is left of it; where it ends with the connection, nobody can tell.
+    fn is_done(&self) -> bool {
+        match &self.remaining {
+            Remaining::Length(left) => *left == 0,
+            Remaining::Chunked(scanner) => scanner.is_done(),
+            Remaining::UntilClose => false,
+        }
+    }
+
     /// Sees whether this was the end of what can be read.
     fn end_at(&mut self, read: io::Result<usize>) {
         match read {
@@ -229,17 +255,21 @@ impl Passing {
             return;
         }
         let before = from.input_mut().len();
-        let (piece, malformed) = match &mut self.remaining {
+        let mut malformed = None;
+        let piece = match &mut self.remaining {
+            Remaining::Length(left) => {
+                let length = before.min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= length as u64;
+                from.take(length)
+            }
+            Remaining::UntilClose => from.take(before),
             Remaining::Chunked(scanner) => {
                 let mut data = BytesMut::new();
                 let scanned = scanner.scan(from.input_mut(), |piece| data.put_slice(piece));
                 from.consume(*scanned.as_ref().unwrap_or(&before));
-                (data.freeze(), scanned.err())
+                malformed = scanned.err();
+                data.freeze()
             }
-            remaining => match remaining.take(from.input_mut()) {
-                Ok(length) => (from.take(length), None),
-                Err(error) => (Bytes::new(), Some(error)),
-            },
         };
         let taken = before - from.input_mut().len();
         self.begun |= taken > 0;
@@ -250,7 +280,7 @@ impl Passing {
         if let Err(error) = self.room.take_within(PIECE as u64, taken) {
             return self.end = Some(Err(error.into()));
         }
-        let is_done = self.remaining.is_done();
+        let is_done = self.is_done();
         self.end = match malformed {
             Some(error) => Some(Err(error)),
             None => is_done.then_some(Ok(())),
@@ -281,3 +311,6 @@ impl Passing {
         self.output = all.freeze().chain(Bytes::new());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::dialect::{CallbackRefusal, Reading, Subscribe, Verdict};
-use crate::http1::{HeadLimits, Headers, RequestHead};
+use crate::http1::{Fields, HeadLimits, Headers, RequestHead, ResponseHead};
 use crate::mailbox::{Refusal, Subscription};
 
 const CLIENT: [u8; 4] = [10, 1, 2, 3];
@@ -308,9 +308,9 @@ fn a_server_that_asks_first_is_answered() {
     assert_eq!(answer("not JSON"), None);
 }
 
-fn fields(text: &str) -> http::HeaderMap {
-    let lines = text.lines().filter_map(|line| line.split_once(": "));
-    lines.map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())).collect()
+fn fields(text: &str) -> Fields {
+    let head = format!("HTTP/1.1 200 OK\n{text}\n\n");
+    ResponseHead::parse(head.as_bytes(), HeadLimits::default()).unwrap().unwrap().0.fields
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::time::Duration;
 use pingora_pool::{ConnectionMeta, ConnectionPool};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::time::timeout;
 
 use crate::tls::Stream;
 
@@ -85,7 +86,11 @@ impl Lines {
         let (evicted, taken) = pool.put(&meta, idle);
         let pool = pool.clone();
         tokio::spawn(async move {
-            pool.idle_poll(stream, &meta, Some(idle_timeout), evicted, taken).await;
+            // By our own timer: pingora's has a thread that wakes a hundred times a second.
+            let watched = pool.idle_poll(stream, &meta, None, evicted, taken);
+            if timeout(idle_timeout, watched).await.is_err() {
+                pool.pop_closed(&meta);
+            }
         });
     }
 

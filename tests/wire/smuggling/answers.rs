@@ -1,5 +1,6 @@
 //! One answer of the upstream is one answer to the client; what is left over is nobody's.
 
+use super::NEXT;
 use crate::support::{Gate, Message, Socket, Step, answer, text};
 
 /// What an attacker who has a hand in an answer wants the next client to be told.
@@ -121,6 +122,13 @@ async fn rfc9112_6_3_chunks_overrule_the_length_of_an_answer() {
         let told = told(&gate, "GET", &sent).await;
         assert_eq!(told.field("content-length"), None, "{}", told.raw_text());
         assert_eq!((told.status(), told.body_text().as_str()), (200, "hello"));
+        // RFC 9112 §6.1: nothing else is read of such a server.
+        gate.upstream.answers(sent);
+        let before = gate.upstream.connections();
+        for _ in 0..2 {
+            assert_eq!(gate.ask(NEXT).await.status(), 200);
+        }
+        assert!(gate.upstream.connections() > before, "{fields}");
     }
 }
 
