@@ -6,7 +6,6 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -45,7 +44,7 @@ pub(super) struct Request {
 /// A request and its answer on their way.
 pub(super) struct Exchange {
     client: Connection<Stream>,
-    head: Arc<RequestHead>,
+    head: RequestHead,
     content: Bytes,
     body: RequestBody,
     passage: Passage,
@@ -90,8 +89,9 @@ impl Exchange {
         let pace = Pace { read: times.body, write: passage.upstream.config.read_timeout };
         let passing = Passing::new(framing, framing == Framing::Chunked, pace).within(most, room);
         let awaits = framing != Framing::Empty && head.fields.contains("expect");
-        let body = RequestBody { passing, state: BodyState::Going, awaits };
-        Self { client, head: Arc::new(head), content, body, passage, times, status: 0 }
+        let state = if framing == Framing::Empty { BodyState::Done } else { BodyState::Going };
+        let body = RequestBody { passing, state, awaits };
+        Self { client, head, content, body, passage, times, status: 0 }
     }
 
     pub(super) async fn run(mut self) -> Passed {
@@ -152,7 +152,10 @@ impl Exchange {
             let mut line = Connection::new(line);
             match self.ask_on(&mut line).await {
                 Ok(head) => return Ok((line, head)),
-                Err(Unanswered::Lost(_)) if was_used && self.can_be_repeated() => fresh = true,
+                Err(Unanswered::Lost(_)) if was_used && self.can_be_repeated() => {
+                    fresh = true;
+                    self.body.begin_again();
+                }
                 Err(Unanswered::Lost(what)) => return Err(Failure::broken(what)),
                 Err(Unanswered::Failed(failure)) => return Err(failure),
             }
@@ -307,17 +310,25 @@ impl Exchange {
     }
 
     /// Tells the client what went wrong, if it has no answer yet, and closes its connection.
-    async fn end(mut self, failure: Option<Failure>) {
-        let version = self.head.version;
-        let answer = match failure {
-            None => return self.client.close().await,
-            Some(failure) => self.said_of(failure),
+    async fn end(self, failure: Option<Failure>) {
+        let is_answered = failure.is_none();
+        let answer = failure.and_then(|failure| self.said_of(failure)).filter(|_| self.status == 0);
+        if let Some(answer) = &answer {
+            self.passage.gateway.metrics.proxied(answer.status);
+        }
+        let Self { mut client, head, passage, times, .. } = self;
+        // To part with the client takes its time.
+        drop(passage);
+        let is_told = match &answer {
+            Some(answer) => {
+                let head_only = head.method == "HEAD";
+                let reply = Reply { version: head.version, keep_alive: false, head_only };
+                client.answer(answer, reply, times).await.is_ok()
+            }
+            None => is_answered,
         };
-        let Some(answer) = answer.filter(|_| self.status == 0) else { return };
-        self.passage.gateway.metrics.proxied(answer.status);
-        let reply = Reply { version, keep_alive: false, head_only: self.head.method == "HEAD" };
-        if self.client.answer(&answer, reply, self.times).await.is_ok() {
-            self.client.close().await;
+        if is_told {
+            client.close().await;
         }
     }
 
@@ -384,6 +395,13 @@ impl RequestBody {
     fn give_up(&mut self) {
         if self.is_going() {
             self.state = BodyState::GivenUp;
+        }
+    }
+
+    /// Another server takes it, of which the first has seen nothing.
+    fn begin_again(&mut self) {
+        if self.is_given_up() {
+            self.state = BodyState::Going;
         }
     }
 

@@ -8,7 +8,6 @@ use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::client::ClientConfig;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{HTTP_1_1, VERSIONS, provider};
 use crate::mailbox::Timestamp;
@@ -97,18 +96,18 @@ fn parse(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-/// A system may have some that nobody understands: they are passed over.
+/// A system may have some that nobody understands, or cannot read: they are passed over.
 fn system() -> Result<Roots, String> {
-    let all = rustls_native_certs::load_native_certs()
-        .map_err(|error| format!("the system's certificate authorities cannot be read: {error}"))?;
-    let usable = all.into_iter().filter(is_certificate).collect();
-    Roots::new(usable).map_err(|_| {
+    let all = rustls_native_certs::load_native_certs();
+    if let (true, Some(error)) = (all.certs.is_empty(), all.errors.first()) {
+        return Err(format!("the system's certificate authorities cannot be read: {error}"));
+    }
+    Roots::new(all.certs).map_err(|_| {
         "this system has no certificate authorities: install them (ca-certificates), or name a CA file"
             .to_owned()
     })
 }
 
-/// Whether both of those understand it that will have to.
 fn is_certificate(der: &CertificateDer<'_>) -> bool {
-    X509Certificate::from_der(der).is_ok() && RootCertStore::empty().add(der.clone()).is_ok()
+    RootCertStore::empty().add(der.clone()).is_ok()
 }
