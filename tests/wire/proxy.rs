@@ -276,7 +276,7 @@ async fn what_is_answered_early_is_sent_to_its_end_all_the_same() {
     server.read_to(b"x").await;
     server.send("HTTP/1.1 401 U\r\nContent-Length: 3\r\n\r\nno!").await;
     assert_eq!(client.answer().await.body_text(), "no!");
-    client.send([body[30_000..].as_bytes(), &get("/next")[..]].concat()).await;
+    client.send([&body.as_bytes()[30_000..], &get("/next")[..]].concat()).await;
     server.read_to(b"/next HTTP/1.1\r\nHost: im.example\r\n\r\n").await;
     server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     assert_eq!(client.answer().await.body_text(), "ok");

@@ -92,10 +92,10 @@ async fn no_more_is_read_than_was_taken() {
     let length = 1 << 20;
     sender.write_all(&vec![b'x'; length]).await.unwrap();
     let mut passing = Passing::new(Framing::Length(length as u64), false, PACE);
-    let began = Instant::now();
+    let began = clock::in_time(Duration::ZERO);
     let result = passing.pass(&mut from, &mut to, |piece, _| Some(piece)).await;
     assert!(matches!(result, Err(PassError::Write(_))), "{result:?}");
-    let waited = began.elapsed();
+    let waited = (clock::in_time(Duration::ZERO) - began);
     let patience = PACE.write + Duration::from_millis(PIECE as u64);
     assert!(waited >= PACE.write && waited <= patience + Duration::from_secs(1), "{waited:?}");
     let (mut left, mut buffer) = (0, vec![0; 1 << 16]);
@@ -120,13 +120,13 @@ async fn a_piece_that_does_not_come_is_given_up() {
         pending::<()>().await;
     };
     let mut passing = Passing::new(Framing::Length(9), false, PACE);
-    let began = Instant::now();
+    let began = clock::in_time(Duration::ZERO);
     let result = tokio::select! {
         result = passing.pass(&mut from, &mut to, |piece, _| Some(piece)) => result,
         () = send => unreachable!(),
     };
     assert!(matches!(result, Err(PassError::Read(BodyError::TimedOut))), "{result:?}");
-    assert_eq!(began.elapsed().as_secs(), 4 * 29 + 30);
+    assert_eq!((clock::in_time(Duration::ZERO) - began).as_secs(), 4 * 29 + 30);
 }
 
 #[tokio::test]
