@@ -286,7 +286,11 @@ async fn what_is_answered_early_is_sent_to_its_end_all_the_same() {
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_request_with_it() {
     let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
+    let gate = Gate::with(|config| {
+        config.upstreams[0].address = raw.address();
+        config.upstreams[0].read_timeout = Duration::from_secs(3600);
+    })
+    .await;
     for begun in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin"] {
         let mut client = gate.client().await;
         client.send(get("/slow")).await;

@@ -95,7 +95,7 @@ async fn no_more_is_read_than_was_taken() {
     let began = clock::in_time(Duration::ZERO);
     let result = passing.pass(&mut from, &mut to, |piece, _| Some(piece)).await;
     assert!(matches!(result, Err(PassError::Write(_))), "{result:?}");
-    let waited = (clock::in_time(Duration::ZERO) - began);
+    let waited = clock::in_time(Duration::ZERO) - began;
     let patience = PACE.write + Duration::from_millis(PIECE as u64);
     assert!(waited >= PACE.write && waited <= patience + Duration::from_secs(1), "{waited:?}");
     let (mut left, mut buffer) = (0, vec![0; 1 << 16]);
