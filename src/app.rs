@@ -212,7 +212,7 @@ async fn tick(gateway: Arc<Gateway>, ticked: Arc<AtomicU64>, stop: CancellationT
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-        gateway.tick(clock::now()).await;
+        gateway.tick(clock::now());
         ticked.store(clock::now().as_millis(), Relaxed);
     }
 }

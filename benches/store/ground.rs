@@ -96,10 +96,10 @@ pub async fn drain(store: &Arc<DiskStore>, mailboxes: &[MailboxId]) -> usize {
     for mailbox in mailboxes {
         let mut last = EventId(0);
         loop {
-            let (turn, _) = store.begin_poll(*mailbox, Some(last), &Bell::default()).await.unwrap();
+            let (turn, _) = store.begin_poll(*mailbox, Some(last), &Bell::default()).unwrap();
             let taken = store.take(*mailbox, turn, room, false, &limits(), clock::now()).await.0;
             let Taken::Batch(batch) = taken else { break };
-            store.settle(*mailbox, batch.handout, Outcome::Written).await;
+            store.settle(*mailbox, batch.handout, Outcome::Written);
             all += batch.messages.len();
             last = batch.messages.last().map_or(last, |m| m.id);
         }

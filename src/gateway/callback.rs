@@ -46,7 +46,7 @@ impl Service for Callbacks {
     }
 
     async fn call(&self, request: Request) -> Response {
-        let found = self.mailbox_for(&request).await;
+        let found = self.mailbox_for(&request);
         let dialect = match &found {
             Ok(found) => self.0.dialect_of_subscription(&found.subscription),
             Err(_) => self.0.dialect_of_callback(&request.head.fields),
@@ -81,7 +81,7 @@ impl Callbacks {
         let Some(mailbox) = mailbox else {
             return if handshake.of_the_gone { Some(handshake.answer) } else { refuse() };
         };
-        let id = gateway.store.report(mailbox).await.ok().and_then(|report| report.subscription_id);
+        let id = gateway.store.report(mailbox).ok().and_then(|report| report.subscription_id);
         if !handshake.is_about(id.as_deref()) {
             return refuse();
         }
@@ -139,21 +139,21 @@ impl Callbacks {
 
     /// The mailbox that a callback is for: by the token in its path, or, from a server that ignores the
     /// path of a callback, by what else names exactly one.
-    async fn mailbox_for(&self, request: &Request) -> Result<Found, CallbackRefusal> {
+    fn mailbox_for(&self, request: &Request) -> Result<Found, CallbackRefusal> {
         let store = &self.0.store;
         let last_segment = request.head.path().rsplit('/').next().unwrap_or_default();
         if let Ok(token) = last_segment.parse::<CallbackToken>() {
-            return only_one(store.find(Lookup::Token(token)).await);
+            return only_one(store.find(Lookup::Token(token)));
         }
         let dialect = self.0.dialect_of_callback(&request.head.fields);
         if let Some(id) = dialect.subscription_id(&request.head.fields) {
-            let found = store.find(Lookup::SubscriptionId { id, node: None }).await;
+            let found = store.find(Lookup::SubscriptionId { id, node: None });
             if !found.is_empty() {
                 return only_one(found);
             }
         }
         match dialect.addressee(&request.body) {
-            Some(principal) => only_one(store.find(Lookup::Principal(&principal)).await),
+            Some(principal) => only_one(store.find(Lookup::Principal(&principal))),
             None => Err(CallbackRefusal::Unknown),
         }
     }

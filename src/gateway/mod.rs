@@ -230,11 +230,11 @@ impl Gateway {
     }
 
     /// Does what is due: leases and messages end, and what was logged as going on may be over.
-    pub async fn tick(&self, now: Timestamp) {
+    pub fn tick(&self, now: Timestamp) {
         let config = self.config();
         let ends = self.tls().certificate().map(|certificate| certificate.current(now).ends());
         self.metrics.certificate_ends(ends);
-        let expired = self.store.expire(&config.polling.limits, now).await;
+        let expired = self.store.expire(&config.polling.limits, now);
         self.metrics.mailboxes_expired(expired.ended.len() as u64);
         for (mailbox, lost) in &expired.lost {
             self.record_lost(*mailbox, lost, now);

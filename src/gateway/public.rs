@@ -264,7 +264,7 @@ impl Public {
             poll::Answer::Whole(response, receipt) => {
                 let written = connection.answer(&response, reply, times).await;
                 if let Some(receipt) = receipt {
-                    receipt.settle(outcome(&written)).await;
+                    receipt.settle(outcome(&written));
                 }
                 written
             }
@@ -360,10 +360,10 @@ async fn write_events(
         let piece = if chunked { [&piece[..], b"\r\n"].concat().into() } else { piece };
         let written = connection.write_within(start.into(), piece, times).await;
         if let Some(receipt) = receipt {
-            receipt.settle(outcome(&written)).await;
+            receipt.settle(outcome(&written));
         }
         if let Err(error) = written {
-            events.broken().await;
+            events.broken();
             return Err(error);
         }
     }

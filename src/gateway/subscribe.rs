@@ -124,13 +124,13 @@ pub async fn prepare(
             Err(Response::text(status, what))
         }
         Reading::Renew { ids, lease } => {
-            let known = find(gateway, upstream, &dialect, &ids, head).await;
+            let known = find(gateway, upstream, &dialect, &ids, head);
             let bytes = with_known_callback(gateway, &dialect, head, content, &known);
             let intent = Intent::Renew { mailboxes: ids_of(&known), lease, dialect, fields: Vec::new() };
             Ok(Prepared { bytes, intent })
         }
         Reading::Unsubscribe { ids } => {
-            let known = find(gateway, upstream, &dialect, &ids, head).await;
+            let known = find(gateway, upstream, &dialect, &ids, head);
             let bytes = with_known_callback(gateway, &dialect, head, content, &known);
             Ok(Prepared { bytes, intent: Intent::Unsubscribe(ids_of(&known)) })
         }
@@ -141,7 +141,7 @@ pub async fn prepare(
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
             subscribe.subscription.dialect = dialect.name().into();
             subscribe.subscription.upstream = upstream.name.as_str().into();
-            let known = find(gateway, upstream, &dialect, subscribe.renews.as_slice(), head).await;
+            let known = find(gateway, upstream, &dialect, subscribe.renews.as_slice(), head);
             if let Some(fields) = renews(gateway, &dialect, &subscribe, &known, scheme) {
                 let bytes = with_known_callback(gateway, &dialect, head, content, &known);
                 let (mailboxes, lease) = (ids_of(&known), subscribe.lease);
@@ -256,7 +256,7 @@ fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
 
 /// The mailboxes of these subscriptions. Ids are an upstream's own: two may well have the same. A mailbox of an older
 /// version of the gateway does not say whose it is.
-async fn find(
+fn find(
     gateway: &Gateway,
     upstream: &Upstream,
     dialect: &Dialect,
@@ -270,11 +270,11 @@ async fn find(
     let mut found = Vec::new();
     for id in ids {
         let node = Some(dialect.node(head));
-        let mut here = gateway.store.find(Lookup::SubscriptionId { id, node }).await;
+        let mut here = gateway.store.find(Lookup::SubscriptionId { id, node });
         here.retain(is_its);
         if here.is_empty() && dialect.repeats_callback() {
             // The same node may have another path, such as a project's by name and by number.
-            here = gateway.store.find(Lookup::SubscriptionId { id, node: None }).await;
+            here = gateway.store.find(Lookup::SubscriptionId { id, node: None });
             here.retain(|found| is_its(found) && *found.subscription.dialect == *dialect.name());
             if here.len() > 1 {
                 here.clear();

@@ -93,7 +93,7 @@ impl MailboxStore for MemoryStore {
         self.0.end(mailbox, limits, now).map(|(lost, _)| lost)
     }
 
-    async fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
+    fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
         self.0.find(wanted)
     }
 
@@ -108,7 +108,7 @@ impl MailboxStore for MemoryStore {
         self.0.offer(mailbox, message.into(), limits, now).map(|(offered, _)| offered)
     }
 
-    async fn begin_poll(
+    fn begin_poll(
         &self,
         mailbox: MailboxId,
         last_event_id: Option<EventId>,
@@ -130,7 +130,7 @@ impl MailboxStore for MemoryStore {
         (taken.into(), lost)
     }
 
-    async fn leave(&self, mailbox: MailboxId, turn: Turn) {
+    fn leave(&self, mailbox: MailboxId, turn: Turn) {
         self.0.leave(mailbox, turn);
     }
 
@@ -138,7 +138,7 @@ impl MailboxStore for MemoryStore {
         self.0.polled_in_vain(mailbox, floor, now);
     }
 
-    async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
+    fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
         self.0.settle(mailbox, handout, outcome);
     }
 
@@ -146,7 +146,7 @@ impl MailboxStore for MemoryStore {
         self.0.arrivals().await
     }
 
-    async fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing {
+    fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing {
         self.0.standing(mailbox, patience, now)
     }
 
@@ -168,7 +168,7 @@ impl MailboxStore for MemoryStore {
         (due, lost)
     }
 
-    async fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
+    fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
         let Delivery { turn, handout, message, .. } = delivery;
         self.0.settle_delivery(mailbox, *turn, *handout, message.id, accepted)
     }
@@ -177,15 +177,15 @@ impl MailboxStore for MemoryStore {
         self.0.left(mailbox, event).await
     }
 
-    async fn expire(&self, limits: &Limits, now: Timestamp) -> Expired {
+    fn expire(&self, limits: &Limits, now: Timestamp) -> Expired {
         self.0.expire(limits, now)
     }
 
-    async fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport> {
+    fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport> {
         self.0.list(filter, after, most)
     }
 
-    async fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone> {
+    fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone> {
         self.0.report(mailbox)
     }
 

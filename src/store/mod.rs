@@ -254,7 +254,7 @@ pub trait MailboxStore: Send + Sync + 'static {
     async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
 
     /// Every live mailbox that fits.
-    async fn find(&self, wanted: Lookup<'_>) -> Vec<Found>;
+    fn find(&self, wanted: Lookup<'_>) -> Vec<Found>;
 
     /// Offers a message to a mailbox and rings the poll that waits there.
     async fn offer(
@@ -267,7 +267,7 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// A poll begins: it gets the turn, an older one loses it, and what it acknowledges leaves. Returns
     /// the turn and how many messages were acknowledged.
-    async fn begin_poll(
+    fn begin_poll(
         &self,
         mailbox: MailboxId,
         last_event_id: Option<EventId>,
@@ -288,14 +288,14 @@ pub trait MailboxStore: Send + Sync + 'static {
     ) -> (Taken, Lost);
 
     /// The poll with this turn waits no longer.
-    async fn leave(&self, mailbox: MailboxId, turn: Turn);
+    fn leave(&self, mailbox: MailboxId, turn: Turn);
 
     /// A poll of the mailbox ended with nothing before its time was over; `floor` is the shortest time that
     /// should be between two of that kind.
     fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp);
 
     /// What became of an answer.
-    async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
+    fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
 
     /// Resolves when messages came into mailboxes whose clients are called rather than waited for, or were
     /// there when the store was opened: which mailboxes these are. Each is named again only after something
@@ -303,7 +303,7 @@ pub trait MailboxStore: Send + Sync + 'static {
     async fn arrivals(&self) -> Vec<MailboxId>;
 
     /// How a mailbox stands towards a deliverer.
-    async fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing;
+    fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing;
 
     /// The oldest message of a mailbox that no poll has, to be delivered. The bell rings when a poll takes
     /// the turn, or the mailbox ends. Also says what expired on the occasion.
@@ -321,20 +321,20 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// A delivery is over, and its turn is given back: a message that the client accepted leaves, whoever has
     /// the turn by now. Returns whether it left by this.
-    async fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool;
+    fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool;
 
     /// Resolves when the message has left its mailbox: whether it was acknowledged.
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool;
 
     /// Lets everything expire that is due.
-    async fn expire(&self, limits: &Limits, now: Timestamp) -> Expired;
+    fn expire(&self, limits: &Limits, now: Timestamp) -> Expired;
 
     /// At most `most` of the mailboxes that fit, those behind `after`, by growing id; ended ones too, as
     /// long as their dropped messages are kept.
-    async fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport>;
+    fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport>;
 
     /// What an operator sees of one mailbox, live or ended.
-    async fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone>;
+    fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone>;
 
     /// At most `most` of the buffered messages, those behind `after`, by growing id. To look hands
     /// nothing out, and acknowledges nothing.

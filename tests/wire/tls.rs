@@ -211,7 +211,7 @@ async fn a_certificate_is_followed_and_one_that_is_of_no_use_is_not() {
     assert_eq!(shown(&gate, &authority).await, pair.der.to_vec());
     let start = clock::now();
     // Files are looked at once a second: the next look is as far from the last as a test likes.
-    let look = async |seconds| gate.gateway().tick(start + Duration::from_secs(seconds)).await;
+    let look = async |seconds| gate.gateway().tick(start + Duration::from_secs(seconds));
 
     let next = authority.issue(NAME, "b");
     next.take_the_place_of(&pair);
@@ -255,7 +255,7 @@ async fn the_end_of_the_certificate_is_a_metric() {
     const SAMPLE: &str = "pollgate_tls_certificate_not_after_timestamp_seconds";
     let authority = Authority::new();
     let gate = Gate::with(with(&authority.issue(NAME, "a"))).await;
-    gate.gateway().tick(clock::now()).await;
+    gate.gateway().tick(clock::now());
     // The start of 2040.
     assert_eq!(gate.metric(SAMPLE).await, 2_208_988_800.0);
     assert!(Gate::start().await.metric(SAMPLE).await.is_nan());

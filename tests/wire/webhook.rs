@@ -78,7 +78,7 @@ fn told(gate: &Gate) -> String {
 
 async fn lease(gate: &Gate) -> Duration {
     let id = *gate.ids().await.first().expect("a mailbox");
-    let report = gate.gateway().store.report(MailboxId(id)).await.unwrap();
+    let report = gate.gateway().store.report(MailboxId(id)).unwrap();
     Duration::from_millis(report.lease_ends.as_millis() - report.created.as_millis())
 }
 

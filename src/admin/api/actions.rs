@@ -50,7 +50,7 @@ impl Admin {
         let now = clock::now();
         let config = self.config.load_full();
         let Ok(lost) = self.store.purge(id, &config.polling.limits, now).await else {
-            return Err(self.gone_or_ended(id).await);
+            return Err(self.gone_or_ended(id));
         };
         self.drops.record(id, &lost, now);
         tracing::info!(mailbox = %id, dropped = lost.total(), "mailbox purged by an operator");
@@ -61,7 +61,7 @@ impl Admin {
         let now = clock::now();
         let config = self.config.load_full();
         let Ok(lost) = self.store.end(id, &config.polling.limits, now).await else {
-            return Err(self.gone_or_ended(id).await);
+            return Err(self.gone_or_ended(id));
         };
         self.drops.record(id, &lost, now);
         self.traffic.tell(id, || Happened::Ended { abandoned: lost.total() });
@@ -74,7 +74,7 @@ impl Admin {
         let (key, path) = (self.new_poll_key)();
         match self.store.rotate_key(id, key).await {
             Ok(()) => {}
-            Err(RotateError::Gone(Gone)) => return Err(self.gone_or_ended(id).await),
+            Err(RotateError::Gone(Gone)) => return Err(self.gone_or_ended(id)),
             Err(RotateError::Unavailable) => return Err(Problem::StoreUnavailable),
         }
         tracing::info!(mailbox = %id, "poll key replaced by an operator");
@@ -82,8 +82,8 @@ impl Admin {
     }
 
     /// Why a mailbox is not live: those that ended can still be looked at.
-    async fn gone_or_ended(&self, id: MailboxId) -> Problem {
-        match self.store.report(id).await {
+    fn gone_or_ended(&self, id: MailboxId) -> Problem {
+        match self.store.report(id) {
             Ok(_) => Problem::MailboxEnded,
             Err(Gone) => Problem::NoSuchMailbox,
         }

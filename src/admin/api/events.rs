@@ -113,7 +113,7 @@ impl Pieces for Stream {
             let Ok(event) = timeout(KEEP_ALIVE, self.follower.next()).await else {
                 return Bytes::from_static(b": still here\n\n");
             };
-            let owner = self.owner(event.mailbox).await;
+            let owner = self.owner(event.mailbox);
             if self.wants(&event, owner.as_deref()) {
                 return write(&event, owner.as_deref()).into();
             }
@@ -132,12 +132,12 @@ impl Stream {
     }
 
     /// Whose mailbox it is.
-    async fn owner(&mut self, mailbox: Option<MailboxId>) -> Option<Box<str>> {
+    fn owner(&mut self, mailbox: Option<MailboxId>) -> Option<Box<str>> {
         let mailbox = mailbox?;
         if let Some(owner) = self.owners.get(&mailbox) {
             return owner.clone();
         }
-        let owner = self.store.report(mailbox).await.ok()?.subscription.principal.clone();
+        let owner = self.store.report(mailbox).ok()?.subscription.principal.clone();
         if self.owners.len() >= REMEMBERED {
             self.owners.clear();
         }

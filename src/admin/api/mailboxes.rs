@@ -12,7 +12,7 @@ use crate::mailbox::{Bound, Limits, MailboxId, Overflow, Timestamp};
 use crate::store::{Filter, MailboxReport, MailboxState};
 
 impl Admin {
-    pub(super) async fn list(&self, mut query: Query) -> Result<Response, Problem> {
+    pub(super) fn list(&self, mut query: Query) -> Result<Response, Problem> {
         let page = query.page()?;
         let principal = query.value("principal", "the URL of a principal", |text| {
             Some(text.to_owned()).filter(|text| !text.is_empty())
@@ -24,7 +24,7 @@ impl Admin {
         let filter = Filter { principal: principal.as_deref(), state };
         let after = page.after.map(MailboxId);
         // One more than wanted: then it is known whether there are more.
-        let mut found = self.store.list(filter, after, page.limit + 1).await;
+        let mut found = self.store.list(filter, after, page.limit + 1);
         let more = found.len() > page.limit;
         found.truncate(page.limit);
         let next = found.last().filter(|_| more).map(|last| last.id.0);
@@ -37,8 +37,8 @@ impl Admin {
         })
     }
 
-    pub(super) async fn show(&self, id: MailboxId) -> Result<Response, Problem> {
-        let report = self.store.report(id).await.map_err(|_| Problem::NoSuchMailbox)?;
+    pub(super) fn show(&self, id: MailboxId) -> Result<Response, Problem> {
+        let report = self.store.report(id).map_err(|_| Problem::NoSuchMailbox)?;
         let config = self.config.load();
         Ok(answer(&MailboxJson::new(&report, Some(&config.polling.limits), clock::now())))
     }

@@ -52,7 +52,7 @@ impl Admin {
         }
         let query = Query::of(head);
         match (route, wanted) {
-            (Route::Mailboxes, _) => self.list(query).await,
+            (Route::Mailboxes, _) => self.list(query),
             (Route::Document, _) => {
                 query.finish()?;
                 Ok(json(DOCUMENT))
@@ -72,7 +72,7 @@ impl Admin {
                     (Route::RotateKey, _) => self.rotate_key(id).await,
                     (Route::Messages, _) => self.purge(id).await,
                     (_, "DELETE") => self.end(id).await,
-                    _ => self.show(id).await,
+                    _ => self.show(id),
                 }
             }
         }

@@ -90,13 +90,13 @@ impl Courier {
             return Tried::Pause(Some(Duration::ZERO));
         }
         let patience = self.patience();
-        match gateway.store.standing(self.mailbox, patience, clock::now()).await {
+        match gateway.store.standing(self.mailbox, patience, clock::now()) {
             Standing::Waiting => {}
             Standing::Nothing => return Tried::Pause(None),
             Standing::Polled => return Tried::Pause(Some(AFTER_POLL)),
             Standing::Ended => return Tried::Ended,
         }
-        let report = match gateway.store.report(self.mailbox).await {
+        let report = match gateway.store.report(self.mailbox) {
             Ok(report) if report.state != MailboxState::Ended => report,
             _ => return Tried::Ended,
         };
@@ -214,7 +214,7 @@ impl Courier {
         gateway
             .traffic
             .tell(self.mailbox, || Happened::Delivered { message: event.0, result: result.name() });
-        self.settle(&delivery, result == DeliveryResult::Delivered).await;
+        self.settle(&delivery, result == DeliveryResult::Delivered);
         tracing::debug!(%event, mailbox = %self.mailbox, result = result.name(), status, "message tried");
         match result {
             DeliveryResult::Delivered => Tried::Delivered,
@@ -227,9 +227,9 @@ impl Courier {
         }
     }
 
-    async fn settle(&self, delivery: &Delivery, accepted: bool) {
+    fn settle(&self, delivery: &Delivery, accepted: bool) {
         let gateway = &self.deliverer.gateway;
-        if gateway.store.settle_delivery(self.mailbox, delivery, accepted).await {
+        if gateway.store.settle_delivery(self.mailbox, delivery, accepted) {
             gateway.metrics.acknowledged(1);
             gateway.traffic.tell(self.mailbox, || Happened::Acknowledged { messages: 1 });
         }

@@ -100,7 +100,7 @@ impl Deliverer {
                         self.send_courier(mailbox, &tasks, &stop);
                     }
                 }
-                () = sleep(SWEEP) => self.forget_the_ended().await,
+                () = sleep(SWEEP) => self.forget_the_ended(),
             }
         }
     }
@@ -158,11 +158,11 @@ impl Deliverer {
     }
 
     /// Forgets clients in trouble whose mailbox has ended while nothing was to be delivered to them.
-    async fn forget_the_ended(&self) {
+    fn forget_the_ended(&self) {
         let idle: Vec<MailboxId> =
             self.clients().iter().filter(|(_, client)| !client.at_work).map(|(id, _)| *id).collect();
         for mailbox in idle {
-            let standing = self.gateway.store.standing(mailbox, Patience(Duration::ZERO), clock::now()).await;
+            let standing = self.gateway.store.standing(mailbox, Patience(Duration::ZERO), clock::now());
             if standing != Standing::Ended {
                 continue;
             }

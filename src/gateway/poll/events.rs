@@ -49,7 +49,7 @@ impl Events {
         }
         let room = self.poll.gateway.config().polling.batch;
         if self.messages >= room.messages || self.bytes >= room.bytes {
-            return self.end(PollResult::News).await;
+            return self.end(PollResult::News);
         }
         let mut ticks = interval(KEEP_ALIVE);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,15 +70,15 @@ impl Events {
             }
             Found::End(result) => {
                 let result = if self.messages > 0 { PollResult::News } else { result };
-                self.end(result).await
+                self.end(result)
             }
         }
     }
 
-    async fn end(&mut self, result: PollResult) -> Option<(Bytes, Option<Receipt>)> {
+    fn end(&mut self, result: PollResult) -> Option<(Bytes, Option<Receipt>)> {
         if self.state != State::End {
             self.state = State::End;
-            self.poll.leave().await;
+            self.poll.leave();
             self.poll.note_if_in_vain(result);
             self.poll.gateway.metrics.poll_ended(result);
         }
@@ -86,7 +86,7 @@ impl Events {
     }
 
     /// The client could not be written to.
-    pub async fn broken(&mut self) {
-        self.end(PollResult::Gone).await;
+    pub fn broken(&mut self) {
+        self.end(PollResult::Gone);
     }
 }

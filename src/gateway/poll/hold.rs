@@ -40,9 +40,9 @@ pub struct Receipt {
 
 impl Receipt {
     /// Tells the mailboxes what became of the answer.
-    pub async fn settle(self, outcome: Outcome) {
+    pub fn settle(self, outcome: Outcome) {
         for (mailbox, handout) in self.handouts {
-            self.store.settle(mailbox, handout, outcome).await;
+            self.store.settle(mailbox, handout, outcome);
         }
     }
 }
@@ -81,7 +81,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     visitor: &Visitor,
     client: Client<'_, S>,
 ) -> Option<Answer> {
-    let (result, answer) = match begin(gateway, request, visitor, client.guest).await {
+    let (result, answer) = match begin(gateway, request, visitor, client.guest) {
         Err((result, response)) => (result, Some(Answer::Whole(response, None))),
         Ok(poll) if poll.form == Form::Events => {
             // The stream ends the poll, and counts it.
@@ -95,7 +95,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             }
             // What it took ended its turn; the turns of which it took nothing are given back.
             if poll.turns.len() > 1 || !matches!(found, Found::News(_)) {
-                poll.leave().await;
+                poll.leave();
             }
             match found {
                 Found::News(news) => {
@@ -172,7 +172,7 @@ impl News {
 }
 
 /// Resolves the target, and takes the turn at its mailboxes.
-async fn begin(
+fn begin(
     gateway: &Arc<Gateway>,
     request: &PollRequest,
     visitor: &Visitor,
@@ -182,7 +182,7 @@ async fn begin(
     if !config.polling.poll_support {
         return Err((PollResult::Refused, Response::text(501, "polling is not supported here")));
     }
-    let found = resolve(gateway, &request.target, visitor).await;
+    let found = resolve(gateway, &request.target, visitor);
     let form = form(request.form, &found);
     let hold = match request.wait {
         Some(Duration::ZERO) => Duration::ZERO,
@@ -213,7 +213,7 @@ async fn begin(
     let mut turns = Vec::new();
     let mut has_acknowledged = false;
     for found in found {
-        let Ok((turn, acknowledged)) = gateway.store.begin_poll(found.id, request.last_event_id, &bell).await
+        let Ok((turn, acknowledged)) = gateway.store.begin_poll(found.id, request.last_event_id, &bell)
         else {
             continue;
         };
@@ -230,7 +230,7 @@ async fn begin(
         return Err((PollResult::Unknown, unknown(&request.target)));
     }
     let named = match form {
-        Form::Status => named(gateway, &request.target, &turns).await,
+        Form::Status => named(gateway, &request.target, &turns),
         _ => Vec::new(),
     };
     Ok(Poll {
@@ -261,10 +261,10 @@ fn is_of_webdav(found: &store::Found) -> bool {
 }
 
 /// The subscriptions of these mailboxes by the upstream's ids, and those that the poll names in vain.
-async fn named(gateway: &Gateway, target: &Target, turns: &[(store::Found, Turn)]) -> Vec<Named> {
+fn named(gateway: &Gateway, target: &Target, turns: &[(store::Found, Turn)]) -> Vec<Named> {
     let mut named = Vec::new();
     for (found, _) in turns {
-        let id = gateway.store.report(found.id).await.ok().and_then(|report| report.subscription_id);
+        let id = gateway.store.report(found.id).ok().and_then(|report| report.subscription_id);
         named.extend(id.map(|id| Named { id: id.into(), mailbox: Some(found.id) }));
     }
     if let Target::Subscriptions(wanted) = target {
@@ -282,7 +282,7 @@ const RETRY_AFTER: u64 = 10;
 const RETRY_SOON: u64 = 1;
 
 /// The mailboxes that are meant, as far as the visitor may poll them.
-async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<store::Found> {
+fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<store::Found> {
     let mut mailboxes: Vec<store::Found> = Vec::new();
     let mut somebody_elses = None;
     // One for all, whatever is reloaded meanwhile.
@@ -299,16 +299,15 @@ async fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<s
         }
     };
     match target {
-        Target::Key(key) => add(gateway.store.find(Lookup::PollKey(*key)).await),
+        Target::Key(key) => add(gateway.store.find(Lookup::PollKey(*key))),
         Target::Subscriptions(wanted) => {
             let Subscriptions { node, ids, .. } = &**wanted;
             for id in ids {
-                let at_node = gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) }).await;
+                let at_node = gateway.store.find(Lookup::SubscriptionId { id, node: Some(node) });
                 match at_node.is_empty() && node == "/" {
                     // Slide's client polls all that it has at the root of its server.
                     true => {
-                        let mut anywhere =
-                            gateway.store.find(Lookup::SubscriptionId { id, node: None }).await;
+                        let mut anywhere = gateway.store.find(Lookup::SubscriptionId { id, node: None });
                         anywhere.retain(is_of_webdav);
                         add(anywhere);
                     }
@@ -409,9 +408,9 @@ impl Poll {
     }
 
     /// Gives the turns back.
-    pub(super) async fn leave(&self) {
+    pub(super) fn leave(&self) {
         for (mailbox, turn) in &self.turns {
-            self.gateway.store.leave(mailbox.id, *turn).await;
+            self.gateway.store.leave(mailbox.id, *turn);
         }
     }
 
@@ -441,12 +440,12 @@ impl Poll {
             match taken {
                 Taken::Nothing => alive = true,
                 Taken::Superseded => {
-                    news.receipt.settle(Outcome::Broken).await;
+                    news.receipt.settle(Outcome::Broken);
                     return Found::End(PollResult::Superseded);
                 }
                 Taken::Ended => {}
                 Taken::Unavailable => {
-                    news.receipt.settle(Outcome::Broken).await;
+                    news.receipt.settle(Outcome::Broken);
                     return Found::End(PollResult::Unavailable);
                 }
                 Taken::Batch(batch) => {

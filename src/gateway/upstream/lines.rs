@@ -129,3 +129,91 @@ async fn is_silent(stream: &mut Stream) -> bool {
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn to(port: u16, trust: Option<u64>) -> Destination {
+        let trust = trust.map(|generation| (generation, "im.example".to_owned()));
+        Destination { address: SocketAddr::from(([192, 0, 2, 1], port)), trust }
+    }
+
+    /// A connection, and the server's end of it.
+    async fn connected() -> (Line, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (new(Stream::Plain(ours)).await, listener.accept().await.unwrap().0)
+    }
+
+    async fn has_ended(mut server: TcpStream) -> bool {
+        matches!(server.read(&mut [0]).await, Ok(0) | Err(_))
+    }
+
+    #[tokio::test]
+    async fn each_is_found_by_those_that_it_is_for_and_once() {
+        let lines = Lines::default();
+        for (owner, strangers) in [(None, [Some(1), Some(2)]), (Some(1), [None, Some(2)])] {
+            let (line, _server) = connected().await;
+            lines.keep(line, to(80, Some(7)), owner, LONG);
+            for stranger in strangers {
+                assert!(lines.take(&to(80, Some(7)), stranger).await.is_none(), "{owner:?} {stranger:?}");
+            }
+            assert!(lines.take(&to(80, Some(7)), owner).await.is_some(), "{owner:?}");
+            assert!(lines.take(&to(80, Some(7)), owner).await.is_none(), "{owner:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_leads_elsewhere_is_not_taken() {
+        for other in [to(81, Some(7)), to(80, Some(8)), to(80, None)] {
+            let lines = Lines::default();
+            let (shared, _server) = connected().await;
+            lines.keep(shared, to(80, Some(7)), None, LONG);
+            assert!(lines.take(&other, None).await.is_none(), "{other:?}");
+            assert!(lines.take(&to(80, Some(7)), None).await.is_some());
+            let (own, server) = connected().await;
+            lines.keep(own, to(80, Some(7)), Some(1), LONG);
+            assert!(lines.take(&other, Some(1)).await.is_none(), "{other:?}");
+            assert!(has_ended(server).await, "of a client's own there is one");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_the_server_ended_or_spoke_on_is_not_taken() {
+        for said in ["", "x"] {
+            let (line, mut server) = connected().await;
+            match said {
+                "" => drop(server),
+                said => server.write_all(said.as_bytes()).await.unwrap(),
+            }
+            if let Stream::Plain(stream) = &*line {
+                stream.readable().await.unwrap();
+            }
+            let lines = Lines::default();
+            // Whoever watches it has not looked yet.
+            lines.keep(line, to(80, None), None, LONG);
+            assert!(lines.take(&to(80, None), None).await.is_none(), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_ends_with_its_client_or_when_it_was_idle_for_too_long() {
+        let lines = Lines::default();
+        let ((own, server), (others, _other)) = (connected().await, connected().await);
+        lines.keep(own, to(80, None), Some(1), LONG);
+        lines.keep(others, to(80, None), Some(2), LONG);
+        lines.end(1);
+        assert!(has_ended(server).await);
+        assert!(lines.take(&to(80, None), Some(2)).await.is_some());
+        let (idle, server) = connected().await;
+        lines.keep(idle, to(80, None), None, Duration::from_millis(1));
+        assert!(has_ended(server).await);
+        assert!(lines.take(&to(80, None), None).await.is_none());
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) async fn a_thousand_mailboxes_at_once(ground: Ground) {
             let mut seen = Vec::new();
             let mut last = None;
             while seen.len() < MESSAGES {
-                let (turn, bell) = client.begin(mailbox, last).await;
+                let (turn, bell) = client.begin(mailbox, last);
                 let batch = loop {
                     match client.take(mailbox, turn).await {
                         Taken::Nothing => rung(&bell).await,
@@ -40,11 +40,11 @@ pub(crate) async fn a_thousand_mailboxes_at_once(ground: Ground) {
                         other => panic!("{other:?}"),
                     }
                 };
-                client.store.settle(mailbox, batch.handout, Outcome::Written).await;
+                client.store.settle(mailbox, batch.handout, Outcome::Written);
                 last = batch.messages.last().map(|m| m.id).or(last);
                 seen.extend(bodies(&batch));
             }
-            client.begin(mailbox, last).await;
+            client.begin(mailbox, last);
             let expected: Vec<String> = (0..MESSAGES).map(|n| n.to_string()).collect();
             assert_eq!(seen, expected);
         });
@@ -81,12 +81,12 @@ pub(crate) async fn what_was_accepted_is_taken_or_counted_as_lost(ground: Ground
             let mut last = None;
             for _ in 0..20 {
                 let bell = Default::default();
-                let (turn, left) = polls.store.begin_poll(mailbox, last, &bell).await.unwrap();
+                let (turn, left) = polls.store.begin_poll(mailbox, last, &bell).unwrap();
                 acknowledged.fetch_add(left, Relaxed);
                 if let Taken::Batch(batch) = polls.take(mailbox, turn).await {
                     // Never acknowledged without being asked: what is not, is abandoned at the end.
                     last = batch.messages.last().map(|m| m.id).or(last);
-                    polls.store.settle(mailbox, batch.handout, Outcome::Broken).await;
+                    polls.store.settle(mailbox, batch.handout, Outcome::Broken);
                 }
                 tokio::task::yield_now().await;
             }

@@ -20,8 +20,8 @@ async fn due(ground: &Ground, mailbox: MailboxId, bell: &Bell) -> Due {
     ground.store.take_delivery(mailbox, bell, PATIENCE, &ground.limits, ground.now).await.0
 }
 
-async fn standing(ground: &Ground, mailbox: MailboxId) -> Standing {
-    ground.store.standing(mailbox, PATIENCE, ground.now).await
+fn standing(ground: &Ground, mailbox: MailboxId) -> Standing {
+    ground.store.standing(mailbox, PATIENCE, ground.now)
 }
 
 async fn begin(ground: &Ground, mailbox: MailboxId) -> (Delivery, Bell) {
@@ -41,7 +41,7 @@ pub(crate) async fn messages_are_delivered_in_order_one_at_a_time(ground: Ground
     ground.offer(mailbox, "1").await;
     ground.offer(mailbox, "2").await;
     for (expected, accepted) in [("1", false), ("1", true), ("2", true)] {
-        assert_eq!(standing(&ground, mailbox).await, Standing::Waiting);
+        assert_eq!(standing(&ground, mailbox), Standing::Waiting);
         let (delivery, bell) = begin(&ground, mailbox).await;
         assert_eq!(body(&delivery), expected);
         assert!(matches!(due(&ground, mailbox, &Bell::default()).await, Due::Polled), "one at a time");
@@ -49,7 +49,7 @@ pub(crate) async fn messages_are_delivered_in_order_one_at_a_time(ground: Ground
             ground.offer(mailbox, "3").await;
             assert!(!was_rung(&bell).await, "what comes does not disturb a delivery");
         }
-        assert_eq!(ground.store.settle_delivery(mailbox, &delivery, accepted).await, accepted);
+        assert_eq!(ground.store.settle_delivery(mailbox, &delivery, accepted), accepted);
     }
     assert_eq!(ground.polled(mailbox, None).await, ["3"]);
     assert_eq!(ground.store.totals().messages, 1);
@@ -75,27 +75,27 @@ pub(crate) async fn a_poll_takes_the_turn_from_a_deliverer(ground: Ground) {
     ground.offer(mailbox, "1").await;
     ground.offer(mailbox, "2").await;
     let (delivery, bell) = begin(&ground, mailbox).await;
-    let (turn, _poll) = ground.begin(mailbox, None).await;
+    let (turn, _poll) = ground.begin(mailbox, None);
     rung(&bell).await;
     let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
     assert_eq!(batch.messages.len(), 2, "a poll takes what is waiting");
     assert!(batch.messages[0].redelivered && !batch.messages[1].redelivered);
     // What the deliverer says afterwards takes nothing from the poll.
-    assert!(!ground.store.settle_delivery(mailbox, &delivery, false).await);
-    ground.store.settle(mailbox, batch.handout, Outcome::Written).await;
+    assert!(!ground.store.settle_delivery(mailbox, &delivery, false));
+    ground.store.settle(mailbox, batch.handout, Outcome::Written);
     assert_eq!(ground.polled(mailbox, None).await, [""; 0]);
 }
 
 pub(crate) async fn a_deliverer_takes_the_turn_from_no_poll(ground: Ground) {
     let mailbox = called(&ground, 1).await;
-    let (turn, poll) = ground.begin(mailbox, None).await;
+    let (turn, poll) = ground.begin(mailbox, None);
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Nothing));
     ground.offer(mailbox, "1").await;
-    assert_eq!(standing(&ground, mailbox).await, Standing::Polled);
+    assert_eq!(standing(&ground, mailbox), Standing::Polled);
     assert!(matches!(due(&ground, mailbox, &Bell::default()).await, Due::Polled));
     rung(&poll).await;
     // A poll that waits no longer, and took nothing.
-    ground.store.leave(mailbox, turn).await;
+    ground.store.leave(mailbox, turn);
     let (delivery, _) = begin(&ground, mailbox).await;
     assert_eq!(body(&delivery), "1");
 }
@@ -103,19 +103,19 @@ pub(crate) async fn a_deliverer_takes_the_turn_from_no_poll(ground: Ground) {
 pub(crate) async fn what_an_answer_carried_is_left_to_the_client(mut ground: Ground) {
     let mailbox = called(&ground, 1).await;
     ground.offer(mailbox, "1").await;
-    let (turn, _) = ground.begin(mailbox, None).await;
+    let (turn, _) = ground.begin(mailbox, None);
     let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
-    assert_eq!(standing(&ground, mailbox).await, Standing::Polled, "the answer is being written");
-    ground.store.settle(mailbox, batch.handout, Outcome::Written).await;
-    assert_eq!(standing(&ground, mailbox).await, Standing::Nothing);
+    assert_eq!(standing(&ground, mailbox), Standing::Polled, "the answer is being written");
+    ground.store.settle(mailbox, batch.handout, Outcome::Written);
+    assert_eq!(standing(&ground, mailbox), Standing::Nothing);
     ground.offer(mailbox, "2").await;
     let (delivery, _) = begin(&ground, mailbox).await;
     assert_eq!((body(&delivery).as_str(), delivery.acknowledged), ("2", 1));
-    ground.store.settle_delivery(mailbox, &delivery, true).await;
+    ground.store.settle_delivery(mailbox, &delivery, true);
     // A client that acknowledges explicitly is waited for, and not for ever.
     ground.offer(mailbox, "3").await;
     ground.polled(mailbox, Some(delivery.event())).await;
-    assert_eq!(standing(&ground, mailbox).await, Standing::Polled);
+    assert_eq!(standing(&ground, mailbox), Standing::Polled);
     ground.now = ground.now + PATIENCE.0;
     let (delivery, _) = begin(&ground, mailbox).await;
     assert_eq!((body(&delivery).as_str(), delivery.acknowledged), ("3", 0));
@@ -127,8 +127,8 @@ pub(crate) async fn the_end_of_a_mailbox_ends_its_delivery(ground: Ground) {
     let (delivery, bell) = begin(&ground, mailbox).await;
     assert_eq!(ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap().total(), 1);
     rung(&bell).await;
-    assert!(!ground.store.settle_delivery(mailbox, &delivery, true).await);
-    assert_eq!(standing(&ground, mailbox).await, Standing::Ended);
+    assert!(!ground.store.settle_delivery(mailbox, &delivery, true));
+    assert_eq!(standing(&ground, mailbox), Standing::Ended);
     assert!(matches!(due(&ground, mailbox, &bell).await, Due::Ended));
 }
 
@@ -140,7 +140,7 @@ pub(crate) async fn who_waits_for_a_delivered_message_is_told(ground: Ground) {
     let (delivery, _) = begin(&ground, mailbox).await;
     let delivered = async {
         tokio::task::yield_now().await;
-        ground.store.settle_delivery(mailbox, &delivery, true).await
+        ground.store.settle_delivery(mailbox, &delivery, true)
     };
     assert_eq!(tokio::join!(left, delivered), (true, true));
 }

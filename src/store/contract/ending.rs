@@ -34,10 +34,10 @@ pub(crate) async fn a_lease_ends_and_may_be_prolonged_or_shortened(mut ground: G
         (LEASE.as_secs() + 99, 0, vec![]),
     ] {
         ground.now = start + s(seconds);
-        assert_eq!(ground.store.expire(&ground.limits, ground.now).await.ended.len(), ended, "{seconds} s");
+        assert_eq!(ground.store.expire(&ground.limits, ground.now).ended.len(), ended, "{seconds} s");
         let mut found = Vec::new();
         for n in 1..=3 {
-            found.extend(ground.find(Lookup::Token(token(n))).await);
+            found.extend(ground.find(Lookup::Token(token(n))));
         }
         assert_eq!(found, alive, "{seconds} s");
         assert_eq!(ground.store.totals().mailboxes, alive.len() as u64);
@@ -51,15 +51,15 @@ pub(crate) async fn messages_expire(mut ground: Ground) {
     ground.now = ground.now + s(60);
     ground.offer(mailbox, "2").await;
     assert_eq!(ground.store.oldest(), Some(start));
-    let (_turn, bell) = ground.begin(mailbox, None).await;
+    let (_turn, bell) = ground.begin(mailbox, None);
     // Ended by the tick …
     ground.now = ground.now + s(1800 - 60);
-    assert_eq!(ground.expire().await.by_reason().collect::<Vec<_>>(), [(DropReason::Expired, 1)]);
+    assert_eq!(ground.expire().by_reason().collect::<Vec<_>>(), [(DropReason::Expired, 1)]);
     rung(&bell).await;
     assert_eq!(ground.store.totals().messages, 1);
     // … or by the poll that comes before it.
     ground.now = ground.now + s(60);
-    let (turn, _) = ground.begin(mailbox, None).await;
+    let (turn, _) = ground.begin(mailbox, None);
     let (taken, lost) = ground.store.take(mailbox, turn, ROOM, false, &ground.limits, ground.now).await;
     assert_eq!(lost.total(), 1);
     let Taken::Batch(batch) = taken else { panic!("a gap is to be told: {taken:?}") };
@@ -75,23 +75,23 @@ pub(crate) async fn dropped_messages_are_kept_for_their_time(mut ground: Ground)
     ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
     for (seconds, kept) in [(1, 1), (57_599, 1), (57_600, 0)] {
         ground.now = start + s(seconds);
-        ground.expire().await;
+        ground.expire();
         assert_eq!(ground.store.totals().dropped_messages, kept, "{seconds} s");
     }
 }
 
 pub(crate) async fn an_ended_mailbox_does_nothing(ground: Ground) {
     let mailbox = ground.mailbox().await;
-    let (turn, bell) = ground.begin(mailbox, None).await;
+    let (turn, bell) = ground.begin(mailbox, None);
     let store = &ground.store;
     store.end(mailbox, &ground.limits, ground.now).await.unwrap();
     assert_eq!(store.end(mailbox, &ground.limits, ground.now).await, Err(Gone));
     assert_eq!(store.grant(mailbox, None, ground.now).await, Err(Gone));
-    assert_eq!(store.begin_poll(mailbox, None, &bell).await.unwrap_err(), Gone);
+    assert_eq!(store.begin_poll(mailbox, None, &bell).unwrap_err(), Gone);
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Ended));
     let offered = ground.offer_as(mailbox, "late", Class::Message).await;
     assert_eq!(offered.unwrap_err(), OfferError::Gone(Gone));
-    store.leave(mailbox, Turn(99)).await;
-    store.settle(mailbox, HandoutId(1), Outcome::Written).await;
+    store.leave(mailbox, Turn(99));
+    store.settle(mailbox, HandoutId(1), Outcome::Written);
     assert_eq!(store.totals(), Default::default());
 }

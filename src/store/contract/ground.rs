@@ -106,14 +106,14 @@ impl Ground {
     }
 
     /// Every live mailbox that fits.
-    pub async fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId> {
-        self.store.find(wanted).await.iter().map(|found| found.id).collect()
+    pub fn find(&self, wanted: Lookup<'_>) -> Vec<MailboxId> {
+        self.store.find(wanted).iter().map(|found| found.id).collect()
     }
 
     /// A poll begins.
-    pub async fn begin(&self, mailbox: MailboxId, last_event_id: Option<EventId>) -> (Turn, Bell) {
+    pub fn begin(&self, mailbox: MailboxId, last_event_id: Option<EventId>) -> (Turn, Bell) {
         let bell = Bell::default();
-        let (turn, _) = self.store.begin_poll(mailbox, last_event_id, &bell).await.unwrap();
+        let (turn, _) = self.store.begin_poll(mailbox, last_event_id, &bell).unwrap();
         (turn, bell)
     }
 
@@ -128,12 +128,12 @@ impl Ground {
         last_event_id: Option<EventId>,
         outcome: Outcome,
     ) -> Option<Batch> {
-        let (turn, _) = self.begin(mailbox, last_event_id).await;
+        let (turn, _) = self.begin(mailbox, last_event_id);
         let taken = self.take(mailbox, turn).await;
-        self.store.leave(mailbox, turn).await;
+        self.store.leave(mailbox, turn);
         match taken {
             Taken::Batch(batch) => {
-                self.store.settle(mailbox, batch.handout, outcome).await;
+                self.store.settle(mailbox, batch.handout, outcome);
                 Some(batch)
             }
             Taken::Nothing => None,
@@ -146,8 +146,8 @@ impl Ground {
         self.poll(mailbox, last_event_id, Outcome::Written).await.as_ref().map(bodies).unwrap_or_default()
     }
 
-    pub async fn expire(&self) -> Lost {
-        self.store.expire(&self.limits, self.now).await.all_lost()
+    pub fn expire(&self) -> Lost {
+        self.store.expire(&self.limits, self.now).all_lost()
     }
 }
 

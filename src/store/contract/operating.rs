@@ -11,7 +11,7 @@ pub(crate) async fn mailboxes_are_listed_page_by_page(ground: Ground) {
         mailboxes.push(ground.mailbox().await);
     }
     let list = async |after, most| -> Vec<MailboxId> {
-        let page = ground.store.list(Filter::default(), after, most).await;
+        let page = ground.store.list(Filter::default(), after, most);
         page.iter().map(|report| report.id).collect()
     };
     assert_eq!(list(None, 9).await, mailboxes);
@@ -22,7 +22,7 @@ pub(crate) async fn mailboxes_are_listed_page_by_page(ground: Ground) {
 
 pub(crate) async fn mailboxes_are_listed_by_principal_and_state(ground: Ground) {
     let (idle, polled, ended) = (ground.mailbox().await, ground.mailbox().await, ground.mailbox().await);
-    let (turn, _bell) = ground.begin(polled, None).await;
+    let (turn, _bell) = ground.begin(polled, None);
     assert!(matches!(ground.take(polled, turn).await, Taken::Nothing));
     ground.offer(ended, "1").await;
     ground.store.end(ended, &ground.limits, ground.now).await.unwrap();
@@ -36,7 +36,7 @@ pub(crate) async fn mailboxes_are_listed_by_principal_and_state(ground: Ground) 
         (Some(with_principal.as_str()), Some(MailboxState::Ended), vec![]),
         (Some("http://im.example/people/nobody"), None, vec![]),
     ] {
-        let listed = ground.store.list(Filter { principal, state }, None, 9).await;
+        let listed = ground.store.list(Filter { principal, state }, None, 9);
         let listed: Vec<MailboxId> = listed.iter().map(|report| report.id).collect();
         assert_eq!(listed, expected, "{principal:?} {state:?}");
     }
@@ -46,7 +46,7 @@ pub(crate) async fn a_report_says_what_is_in_a_mailbox(mut ground: Ground) {
     let mailbox = ground.mailbox().await;
     let start = ground.now;
     ground.store.grant(mailbox, Some("7"), start + s(500)).await.unwrap();
-    let report = ground.store.report(mailbox).await.unwrap();
+    let report = ground.store.report(mailbox).unwrap();
     assert_eq!((report.id, report.state, report.created), (mailbox, MailboxState::Live, start));
     assert_eq!((report.subscription_id.as_deref(), report.lease_ends), (Some("7"), start + s(500)));
     assert_eq!(*report.subscription, new_mailbox(1, start).subscription);
@@ -57,15 +57,15 @@ pub(crate) async fn a_report_says_what_is_in_a_mailbox(mut ground: Ground) {
     ground.now = start + s(5);
     ground.offer(mailbox, "123").await;
     ground.poll(mailbox, None, Outcome::Broken).await;
-    let report = ground.store.report(mailbox).await.unwrap();
+    let report = ground.store.report(mailbox).unwrap();
     assert_eq!((report.totals.messages, report.totals.bytes), (2, 8));
     assert_eq!((report.oldest, report.last_poll), (Some(start), Some(ground.now)));
 
     ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
-    let report = ground.store.report(mailbox).await.unwrap();
+    let report = ground.store.report(mailbox).unwrap();
     assert_eq!((report.state, report.gap), (MailboxState::Ended, 2));
     assert_eq!((report.totals.messages, report.totals.dropped_messages), (0, 2));
-    assert_eq!(ground.store.report(MailboxId(u64::MAX)).await, Err(Gone));
+    assert_eq!(ground.store.report(MailboxId(u64::MAX)), Err(Gone));
 }
 
 pub(crate) async fn to_peek_hands_nothing_out(ground: Ground) {
@@ -156,7 +156,7 @@ pub(crate) async fn a_replay_offers_dropped_messages_again(mut ground: Ground) {
     assert_eq!(stays, [ids[2]]);
 
     // The poll that waits is woken.
-    let (turn, bell) = ground.begin(mailbox, None).await;
+    let (turn, bell) = ground.begin(mailbox, None);
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Nothing));
     let replay = ground.store.replay(mailbox, &ground.limits, ground.now).await.unwrap();
     assert_eq!(replay.replayed, Replayed { replayed: 1, refused: 0 });
@@ -169,7 +169,7 @@ pub(crate) async fn a_replay_offers_dropped_messages_again(mut ground: Ground) {
     assert_eq!(nothing.replayed, Replayed::default());
     // Replayed messages expire like others.
     ground.now = ground.now + ground.limits.life_time.default_value();
-    assert_eq!(ground.expire().await.total(), 1);
+    assert_eq!(ground.expire().total(), 1);
 }
 
 pub(crate) async fn a_replay_needs_a_live_mailbox_and_room_in_the_store(ground: Ground) {
@@ -190,7 +190,7 @@ pub(crate) async fn a_replay_needs_a_live_mailbox_and_room_in_the_store(ground: 
 
 pub(crate) async fn a_purge_drops_everything_and_says_so(ground: Ground) {
     let mailbox = ground.mailbox().await;
-    let (_turn, bell) = ground.begin(mailbox, None).await;
+    let (_turn, bell) = ground.begin(mailbox, None);
     let event = ground.offer(mailbox, "1").await;
     assert!(was_rung(&bell).await);
     let store = ground.store.clone();

@@ -47,7 +47,7 @@ pub(crate) async fn whatever_happens_the_totals_are_right(mut ground: Ground) {
             }
             (60..95, Some(mailbox)) => {
                 let account = accounts.get_mut(&mailbox).unwrap();
-                let (turn, _bell) = ground.begin(mailbox, Some(EventId(0))).await;
+                let (turn, _bell) = ground.begin(mailbox, Some(EventId(0)));
                 let taken = ground.take(mailbox, turn).await;
                 let Taken::Batch(batch) = taken else {
                     assert!(account.messages.is_empty(), "{at}: {taken:?}");
@@ -56,10 +56,10 @@ pub(crate) async fn whatever_happens_the_totals_are_right(mut ground: Ground) {
                 let ids: Vec<EventId> = batch.messages.iter().map(|m| m.id).collect();
                 assert_eq!(ids, account.messages.keys().copied().collect::<Vec<_>>(), "{at}");
                 let outcome = if random.random() { Outcome::Written } else { Outcome::Broken };
-                ground.store.settle(mailbox, batch.handout, outcome).await;
+                ground.store.settle(mailbox, batch.handout, outcome);
                 let up_to = ids[random.random_range(0..ids.len())];
                 let bell = Default::default();
-                let (_, left) = ground.store.begin_poll(mailbox, Some(up_to), &bell).await.unwrap();
+                let (_, left) = ground.store.begin_poll(mailbox, Some(up_to), &bell).unwrap();
                 let before = account.messages.len();
                 account.messages.retain(|id, _| *id > up_to);
                 assert_eq!(left as usize, before - account.messages.len(), "{at}");
@@ -74,7 +74,7 @@ pub(crate) async fn whatever_happens_the_totals_are_right(mut ground: Ground) {
                 assert!(matches!(late, Err(OfferError::Gone(_))), "{at}");
             }
             _ => {
-                ground.expire().await;
+                ground.expire();
             }
         }
         let totals = ground.store.totals();
@@ -89,7 +89,7 @@ pub(crate) async fn whatever_happens_the_totals_are_right(mut ground: Ground) {
     }
     // Every lease and every life time is over at last, and nothing stays behind.
     ground.now = ground.now + LEASE + s(100_000);
-    ground.expire().await;
-    ground.expire().await;
+    ground.expire();
+    ground.expire();
     assert_eq!(ground.store.totals(), Default::default(), "seed {seed}");
 }

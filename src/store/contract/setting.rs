@@ -89,7 +89,7 @@ pub(crate) async fn of_a_policy_and_a_users_setting_the_last_one_written_counts(
 pub(crate) async fn polls_in_vain_are_remembered_for_their_mailbox(ground: Ground) {
     let (one, other) = (ground.mailbox().await, ground.mailbox().await);
     let pace = async |n| {
-        let found = ground.store.find(Lookup::Principal(&format!("http://im.example/people/{n}"))).await;
+        let found = ground.store.find(Lookup::Principal(&format!("http://im.example/people/{n}")));
         found[0].pace
     };
     for _ in 0..2 {

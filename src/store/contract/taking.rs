@@ -37,28 +37,28 @@ pub(crate) async fn an_answer_that_was_written_is_acknowledged_by_the_next_poll(
 pub(crate) async fn a_broken_answer_is_handed_out_again(ground: Ground) {
     let mailbox = ground.mailbox().await;
     ground.offer(mailbox, "1").await;
-    let (turn, _bell) = ground.begin(mailbox, None).await;
+    let (turn, _bell) = ground.begin(mailbox, None);
     let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
     assert!(!batch.messages[0].redelivered);
-    ground.store.settle(mailbox, batch.handout, Outcome::Broken).await;
+    ground.store.settle(mailbox, batch.handout, Outcome::Broken);
     ground.offer(mailbox, "2").await;
     let again = ground.poll(mailbox, None, Outcome::Written).await.unwrap();
     assert_eq!(bodies(&again), ["1", "2"]);
     assert_eq!(again.messages.iter().map(|m| m.redelivered).collect::<Vec<_>>(), [true, false]);
     // The word about an answer that is not the latest one counts for nothing.
-    ground.store.settle(mailbox, batch.handout, Outcome::Written).await;
+    ground.store.settle(mailbox, batch.handout, Outcome::Written);
     assert_eq!(ground.polled(mailbox, None).await, [""; 0]);
 }
 
 pub(crate) async fn a_stream_goes_on_behind_what_it_carried(ground: Ground) {
     let mailbox = ground.mailbox().await;
-    let (turn, _bell) = ground.begin(mailbox, None).await;
+    let (turn, _bell) = ground.begin(mailbox, None);
     let mut seen = Vec::new();
     for body in ["1", "2", "3"] {
         ground.offer(mailbox, body).await;
         let (taken, _) = ground.store.take(mailbox, turn, ROOM, true, &ground.limits, ground.now).await;
         let Taken::Batch(batch) = taken else { panic!("{taken:?}") };
-        ground.store.settle(mailbox, batch.handout, Outcome::Written).await;
+        ground.store.settle(mailbox, batch.handout, Outcome::Written);
         assert!(seen.is_empty() || batch.messages.iter().all(|m| !m.redelivered));
         seen.extend(bodies(&batch));
     }
@@ -77,7 +77,7 @@ pub(crate) async fn a_batch_has_its_bounds(ground: Ground) {
     for (messages, bytes, expected, pending) in
         [(1, 100, 1, 2), (2, 100, 2, 1), (100, 8, 2, 1), (100, 7, 1, 2), (100, 1, 1, 2), (100, 9, 3, 0)]
     {
-        let (turn, _) = ground.begin(mailbox, Some(EventId(0))).await;
+        let (turn, _) = ground.begin(mailbox, Some(EventId(0)));
         let room = BatchLimits { messages, bytes };
         let taken = ground.store.take(mailbox, turn, room, false, &ground.limits, ground.now).await.0;
         let Taken::Batch(batch) = taken else { panic!("{taken:?}") };
@@ -87,13 +87,13 @@ pub(crate) async fn a_batch_has_its_bounds(ground: Ground) {
 
 pub(crate) async fn a_newer_poll_takes_the_turn(ground: Ground) {
     let mailbox = ground.mailbox().await;
-    let (older, older_bell) = ground.begin(mailbox, None).await;
+    let (older, older_bell) = ground.begin(mailbox, None);
     assert!(matches!(ground.take(mailbox, older).await, Taken::Nothing));
-    let (newer, newer_bell) = ground.begin(mailbox, None).await;
+    let (newer, newer_bell) = ground.begin(mailbox, None);
     rung(&older_bell).await;
     assert!(matches!(ground.take(mailbox, older).await, Taken::Superseded));
     // That the older one leaves concerns nobody.
-    ground.store.leave(mailbox, older).await;
+    ground.store.leave(mailbox, older);
     assert!(matches!(ground.take(mailbox, newer).await, Taken::Nothing));
     ground.offer(mailbox, "1").await;
     rung(&newer_bell).await;
@@ -103,14 +103,14 @@ pub(crate) async fn a_newer_poll_takes_the_turn(ground: Ground) {
 
 pub(crate) async fn the_bell_rings_for_whoever_has_the_turn(ground: Ground) {
     let mailbox = ground.mailbox().await;
-    let (turn, bell) = ground.begin(mailbox, None).await;
+    let (turn, bell) = ground.begin(mailbox, None);
     assert!(!was_rung(&bell).await);
     ground.offer(mailbox, "1").await;
     assert!(was_rung(&bell).await, "an offer");
-    ground.store.leave(mailbox, turn).await;
+    ground.store.leave(mailbox, turn);
     ground.offer(mailbox, "2").await;
     assert!(!was_rung(&bell).await, "it left");
-    let (_, bell) = ground.begin(mailbox, None).await;
+    let (_, bell) = ground.begin(mailbox, None);
     ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
     assert!(was_rung(&bell).await, "the end");
 }
@@ -125,13 +125,13 @@ pub(crate) async fn a_wake_up_is_never_lost(ground: Ground) {
         tokio::spawn(async move {
             let mut seen = Vec::new();
             while seen.len() < MESSAGES {
-                let (turn, bell) = ground.begin(mailbox, None).await;
+                let (turn, bell) = ground.begin(mailbox, None);
                 loop {
                     match ground.take(mailbox, turn).await {
                         Taken::Nothing => rung(&bell).await,
                         Taken::Batch(batch) => {
                             seen.extend(bodies(&batch));
-                            ground.store.settle(mailbox, batch.handout, Outcome::Written).await;
+                            ground.store.settle(mailbox, batch.handout, Outcome::Written);
                             break;
                         }
                         other => panic!("{other:?}"),
@@ -158,7 +158,7 @@ pub(crate) async fn with_life_time_zero_only_a_held_poll_gets_messages(mut groun
     let mailbox = ground.mailbox().await;
     let offer = async |body| ground.offer_as(mailbox, body, Class::Message).await.unwrap().outcome;
     assert_eq!(offer("nobody is there").await, Err(Refusal::NobodyPolls));
-    let (turn, bell) = ground.begin(mailbox, None).await;
+    let (turn, bell) = ground.begin(mailbox, None);
     assert_eq!(offer("it does not wait yet").await, Err(Refusal::NobodyPolls));
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Nothing));
     assert!(offer("it waits").await.is_ok());

@@ -127,7 +127,7 @@ impl MailboxStore for DiskStore {
         Ok(lost)
     }
 
-    async fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
+    fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
         self.engine.find(wanted)
     }
 
@@ -156,7 +156,7 @@ impl MailboxStore for DiskStore {
         Ok(offered)
     }
 
-    async fn begin_poll(
+    fn begin_poll(
         &self,
         mailbox: MailboxId,
         last_event_id: Option<EventId>,
@@ -206,7 +206,7 @@ impl MailboxStore for DiskStore {
         }
     }
 
-    async fn leave(&self, mailbox: MailboxId, turn: Turn) {
+    fn leave(&self, mailbox: MailboxId, turn: Turn) {
         self.engine.leave(mailbox, turn);
     }
 
@@ -214,7 +214,7 @@ impl MailboxStore for DiskStore {
         self.engine.polled_in_vain(mailbox, floor, now);
     }
 
-    async fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
+    fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
         self.engine.settle(mailbox, handout, outcome);
     }
 
@@ -222,7 +222,7 @@ impl MailboxStore for DiskStore {
         self.engine.arrivals().await
     }
 
-    async fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing {
+    fn standing(&self, mailbox: MailboxId, patience: Patience, now: Timestamp) -> Standing {
         self.engine.standing(mailbox, patience, now)
     }
 
@@ -257,7 +257,7 @@ impl MailboxStore for DiskStore {
         }
     }
 
-    async fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
+    fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
         let Delivery { turn, handout, message, .. } = delivery;
         self.engine.settle_delivery(mailbox, *turn, *handout, message.id, accepted)
     }
@@ -266,15 +266,15 @@ impl MailboxStore for DiskStore {
         self.engine.left(mailbox, event).await
     }
 
-    async fn expire(&self, limits: &Limits, now: Timestamp) -> Expired {
+    fn expire(&self, limits: &Limits, now: Timestamp) -> Expired {
         self.engine.expire(limits, now)
     }
 
-    async fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport> {
+    fn list(&self, filter: Filter<'_>, after: Option<MailboxId>, most: usize) -> Vec<MailboxReport> {
         self.engine.list(filter, after, most)
     }
 
-    async fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone> {
+    fn report(&self, mailbox: MailboxId) -> Result<MailboxReport, Gone> {
         self.engine.report(mailbox)
     }
 

@@ -19,8 +19,10 @@ async fn told(gate: &Gate, method: &str, sent: &str) -> Message {
         "HEAD" => client.head_only().await,
         _ => client.answer().await,
     };
+    let before = gate.upstream.connections();
     other.send(text("GET /second HTTP/1.1\nHost: im.example", "")).await;
     assert_eq!(other.answer().await.body_text(), "clean", "{sent:?}");
+    assert_eq!(gate.upstream.connections(), before + 1, "{sent:?}: the connection is given up");
     is_done(client, sent).await;
     told
 }

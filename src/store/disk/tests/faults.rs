@@ -34,7 +34,7 @@ async fn offer(store: &DiskStore, mailbox: MailboxId, body: &str) -> Result<Even
 }
 
 async fn take(store: &DiskStore, mailbox: MailboxId, last: Option<EventId>) -> (Taken, Lost) {
-    let (turn, _) = store.begin_poll(mailbox, last, &Bell::default()).await.unwrap();
+    let (turn, _) = store.begin_poll(mailbox, last, &Bell::default()).unwrap();
     store.take(mailbox, turn, ROOM, false, &limits(), NOW).await
 }
 
@@ -115,12 +115,12 @@ async fn work_until_the_power_goes(disk: &Disk, seed: u64, lies: bool) -> Accoun
             let (mut last, mut taken) = (None, Vec::new());
             for _ in 0..3 {
                 let Taken::Batch(batch) = take(&store, mailbox, last).await.0 else { break };
-                store.settle(mailbox, batch.handout, Outcome::Written).await;
+                store.settle(mailbox, batch.handout, Outcome::Written);
                 last = batch.messages.last().map(|m| m.id);
                 taken.extend(
                     batch.messages.iter().map(|m| String::from_utf8(m.message.body.to_vec()).unwrap()),
                 );
-                let _ = store.begin_poll(mailbox, last, &Bell::default()).await;
+                let _ = store.begin_poll(mailbox, last, &Bell::default());
                 sleep(Duration::from_millis(1)).await;
             }
             taken
@@ -142,7 +142,7 @@ async fn lost_after_the_cut(disk: &Disk, account: &Account) -> usize {
     let Ok(store) = disk.try_open(options(CAPS)) else { return all };
     let mut lost = 0;
     for (mailbox, acknowledged) in &account.acknowledged {
-        if store.report(*mailbox).await.is_err() {
+        if store.report(*mailbox).is_err() {
             lost += acknowledged.len();
             continue;
         }
@@ -215,7 +215,7 @@ async fn polls_and_acknowledgements_go_on_while_the_disk_fails() {
     disk.fail_syncs(u32::MAX);
     assert!(offer(&store, mailbox, "3").await.is_err());
     assert_eq!(bodies(&store, mailbox).await, ["1", "2", "3"], "from the cache");
-    let (_, acknowledged) = store.begin_poll(mailbox, Some(first), &Bell::default()).await.unwrap();
+    let (_, acknowledged) = store.begin_poll(mailbox, Some(first), &Bell::default()).unwrap();
     assert_eq!(acknowledged, 1);
     sleep(Duration::from_millis(300)).await;
     assert!(!store.status().available);
@@ -299,7 +299,7 @@ async fn a_full_disk_refuses_and_heals() {
     timeout(Duration::from_secs(20), refused).await.expect("a refusal for want of space");
     assert_eq!(store.create(new_mailbox(9, NOW)).await, Err(CreateError::Unavailable));
     assert_eq!(bodies(&store, mailbox).await[0], "1");
-    let (_, acknowledged) = store.begin_poll(mailbox, Some(first), &Bell::default()).await.unwrap();
+    let (_, acknowledged) = store.begin_poll(mailbox, Some(first), &Bell::default()).unwrap();
     assert_eq!(acknowledged, 1);
     disk.fill(false);
     healed(&store).await;
@@ -348,7 +348,7 @@ async fn closed() -> (Disk, MailboxId, [EventId; 4]) {
     }
     // The client is told of the purge.
     if let Taken::Batch(batch) = take(&store, mailbox, Some(EventId(0))).await.0 {
-        store.settle(mailbox, batch.handout, Outcome::Written).await;
+        store.settle(mailbox, batch.handout, Outcome::Written);
     }
     store.close().await;
     (disk, mailbox, ids)
@@ -396,7 +396,7 @@ async fn a_damaged_row_is_put_aside_and_the_rest_is_served() {
         damage(&disk, table, key, |row| if flipped { flip(row) } else { row.truncate(3) });
         let store = disk.open(options(CAPS));
         assert_eq!(store.status().disk.quarantined, 1, "{table:?}");
-        let report = store.report(mailbox).await.unwrap();
+        let report = store.report(mailbox).unwrap();
         let (waits, gap) = if table == Table::Index { (vec!["0", "2"], 1) } else { (vec!["0", "1", "2"], 0) };
         assert_eq!(
             (bodies(&store, mailbox).await, report.gap),
@@ -409,7 +409,7 @@ async fn a_damaged_row_is_put_aside_and_the_rest_is_served() {
         // Once is enough.
         let store = disk.open(options(CAPS));
         assert_eq!(store.status().disk.quarantined, 0, "{table:?}");
-        assert_eq!(store.report(mailbox).await.unwrap().gap, gap, "{table:?}");
+        assert_eq!(store.report(mailbox).unwrap().gap, gap, "{table:?}");
     }
 }
 
@@ -418,7 +418,7 @@ async fn what_belongs_to_a_damaged_mailbox_is_put_aside() {
     let (disk, mailbox, ids) = closed().await;
     damage(&disk, Table::Mailboxes, mailbox.0, |row| flip(row));
     let store = disk.open(options(CAPS));
-    assert_eq!(store.report(mailbox).await, Err(Gone));
+    assert_eq!(store.report(mailbox), Err(Gone));
     assert_eq!(store.totals(), Default::default());
     // Its id is not given to another.
     assert!(self::mailbox(&store, 2).await > mailbox);
@@ -506,7 +506,7 @@ async fn a_flipped_bit_never_changes_a_message() {
         flipped[at] ^= 1 << (n % 8);
         let disk = Disk::with(flipped);
         let Ok(store) = disk.try_open(options(CAPS)) else { continue };
-        if store.report(mailbox).await.is_ok() {
+        if store.report(mailbox).is_ok() {
             let peeked = store.messages(mailbox, EventId(0), 9).await.unwrap();
             for message in peeked.iter().filter_map(|peeked| peeked.message.as_ref()) {
                 assert!([&b"0"[..], b"1", b"2"].contains(&&message.body[..]), "byte {at}");

@@ -93,7 +93,7 @@ impl Machine {
     /// What a poll takes; its answer is written to the end.
     async fn poll(&self, mailbox: MailboxId, last: Option<EventId>) -> Batch {
         let bell = Bell::default();
-        let (turn, _) = self.store().begin_poll(mailbox, last, &bell).await.unwrap();
+        let (turn, _) = self.store().begin_poll(mailbox, last, &bell).unwrap();
         let room = BatchLimits { messages: 100, bytes: 1 << 20 };
         let (taken, _) = self.store().take(mailbox, turn, room, false, &self.limits, self.now()).await;
         let batch = match taken {
@@ -101,7 +101,7 @@ impl Machine {
             Taken::Nothing => return Batch { handout: HandoutId(0), messages: vec![], pending: 0, gap: 0 },
             other => panic!("{other:?}"),
         };
-        self.store().settle(mailbox, batch.handout, Outcome::Written).await;
+        self.store().settle(mailbox, batch.handout, Outcome::Written);
         batch
     }
 
@@ -109,8 +109,8 @@ impl Machine {
         bodies(&self.poll(mailbox, Some(EventId(0))).await)
     }
 
-    async fn expire(&self) -> Lost {
-        self.store().expire(&self.limits, self.now()).await.all_lost()
+    fn expire(&self) -> Lost {
+        self.store().expire(&self.limits, self.now()).all_lost()
     }
 }
 
@@ -285,7 +285,7 @@ async fn a_mailbox_is_found_by_all_its_names() {
     let new = NewMailbox { subscription: subscription.clone(), ..new_mailbox(1, after(100)) };
     let mailbox = machine.store().create(new.clone()).await.unwrap();
     machine.store().grant(mailbox, Some("7"), after(5000)).await.unwrap();
-    let before = machine.store().report(mailbox).await.unwrap();
+    let before = machine.store().report(mailbox).unwrap();
     machine.restart().await;
     for wanted in [
         Lookup::Token(new.token),
@@ -293,11 +293,11 @@ async fn a_mailbox_is_found_by_all_its_names() {
         Lookup::SubscriptionId { id: "7", node: Some("/instmsg/aliases/kari") },
         Lookup::Principal("http://im.example/kari"),
     ] {
-        let found = machine.store().find(wanted).await;
+        let found = machine.store().find(wanted);
         assert_eq!(found.len(), 1, "{wanted:?}");
         assert_eq!((found[0].id, &*found[0].subscription), (mailbox, &subscription), "{wanted:?}");
     }
-    assert_eq!(machine.store().report(mailbox).await.unwrap(), before);
+    assert_eq!(machine.store().report(mailbox).unwrap(), before);
     assert_eq!(before.lease_ends, after(5000));
     // The wish of the subscription applies to what comes now.
     machine.offer(mailbox, "1").await;
@@ -312,8 +312,8 @@ async fn a_poll_key_that_was_replaced_does_not_come_back() {
     let (old, new) = (new_mailbox(1, after(1)).poll_key, new_mailbox(2, after(1)).poll_key);
     machine.store().rotate_key(mailbox, new).await.unwrap();
     machine.restart().await;
-    assert!(machine.store().find(Lookup::PollKey(old)).await.is_empty());
-    assert_eq!(machine.store().find(Lookup::PollKey(new)).await[0].id, mailbox);
+    assert!(machine.store().find(Lookup::PollKey(old)).is_empty());
+    assert_eq!(machine.store().find(Lookup::PollKey(new))[0].id, mailbox);
 }
 
 #[tokio::test]
@@ -357,7 +357,7 @@ async fn what_is_to_be_delivered_is_known_again() {
     let (due, _) = machine.store().take_delivery(mailboxes[0], &bell, patience, &machine.limits, now).await;
     let Due::Message(delivery) = due else { panic!("{due:?}") };
     assert_eq!(&delivery.message.message.body[..], b"1");
-    assert!(machine.store().settle_delivery(mailboxes[0], &delivery, true).await);
+    assert!(machine.store().settle_delivery(mailboxes[0], &delivery, true));
     machine.restart().await;
     assert_eq!(machine.store().totals().messages, 1, "what was accepted is gone for good");
 }
@@ -388,7 +388,7 @@ async fn what_was_dropped_survives_with_reason_and_timer() {
         machine.store().dropped(ended, EventId(0), 9).await.unwrap(),
     );
     assert_eq!(after_restart, before);
-    assert_eq!(machine.store().report(ended).await.unwrap().state, MailboxState::Ended);
+    assert_eq!(machine.store().report(ended).unwrap().state, MailboxState::Ended);
     assert_eq!(machine.poll(live, Some(EventId(0))).await.gap, 1);
     machine.restart().await;
     assert_eq!(machine.poll(live, Some(EventId(0))).await.gap, 0, "it was told");
@@ -402,10 +402,10 @@ async fn what_was_dropped_survives_with_reason_and_timer() {
     // The timer began with the first message.
     machine.pass(57_600 - 5 - 1);
     machine.restart().await;
-    machine.expire().await;
+    machine.expire();
     assert_eq!(machine.store().dropped(ended, EventId(0), 9).await.unwrap().len(), 1);
     machine.pass(1);
-    machine.expire().await;
+    machine.expire();
     assert_eq!(machine.store().dropped(ended, EventId(0), 9).await, Err(Gone));
 }
 
@@ -431,16 +431,16 @@ async fn life_times_go_on_while_nobody_runs() {
     machine.offer(mailbox, "1").await;
     machine.pass(1799);
     machine.restart().await;
-    assert_eq!(machine.expire().await.total(), 0);
+    assert_eq!(machine.expire().total(), 0);
     machine.store().close().await;
     machine.pass(1);
     machine.restart().await;
-    assert_eq!(machine.expire().await, Lost::of(DropReason::Expired, 1));
+    assert_eq!(machine.expire(), Lost::of(DropReason::Expired, 1));
     // And leases too.
     machine.store().close().await;
     machine.pass(10_000);
     machine.restart().await;
-    machine.expire().await;
+    machine.expire();
     assert_eq!(machine.store().totals().mailboxes, 0);
 }
 
@@ -458,16 +458,16 @@ async fn a_clock_that_was_set_changes_no_life_time() {
         machine.wall.store((10 * 3600 + 900_i64 + jump).cast_unsigned(), Relaxed);
         machine.restart().await;
         machine.pass(left - 1);
-        assert_eq!(machine.expire().await.total(), 0, "{jump}");
+        assert_eq!(machine.expire().total(), 0, "{jump}");
         machine.pass(1);
-        assert_eq!(machine.expire().await.total(), 1, "{jump}");
+        assert_eq!(machine.expire().total(), 1, "{jump}");
         // What is written now is on the same clock as what was written before.
         machine.offer(mailbox, "2").await;
         machine.restart().await;
         machine.pass(1799);
-        assert_eq!(machine.expire().await.total(), 0, "{jump}");
+        assert_eq!(machine.expire().total(), 0, "{jump}");
         machine.pass(1);
-        assert_eq!(machine.expire().await.total(), 1, "{jump}");
+        assert_eq!(machine.expire().total(), 1, "{jump}");
     }
 }
 
@@ -489,7 +489,7 @@ async fn nothing_is_left_of_what_is_over() {
     assert!(dropped > 5);
     assert_eq!(machine.disk_rows().await, (0, dropped as usize));
     machine.pass(57_600);
-    machine.expire().await;
+    machine.expire();
     machine.restart().await;
     assert_eq!(machine.disk_rows().await, (0, 0));
     assert_eq!(machine.store().totals(), Default::default());

@@ -86,7 +86,7 @@ async fn a_file_from_before_there_were_settings_opens() {
     );
     drop(database);
     let store = open(&disk);
-    assert_eq!(store.report(mailbox).await.unwrap().id, mailbox);
+    assert_eq!(store.report(mailbox).unwrap().id, mailbox);
     assert_eq!(store.clients().list(None, 10), []);
     write(&store, KARI).await.unwrap();
 }
