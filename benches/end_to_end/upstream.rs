@@ -28,7 +28,7 @@ pub struct Upstream {
 
 impl Service for Upstream {
     async fn call(&self, request: Request) -> Response {
-        if matches!(&*request.head.method, "GET" | "HEAD" | "POST") {
+        if matches!(request.head.method(), "GET" | "HEAD" | "POST") {
             let large = request.head.path() == LARGE;
             return Response::text(200, if large { &*self.large } else { "hello" });
         }

@@ -12,7 +12,7 @@ pub(super) fn check(head: &RequestHead, token: Option<&Token>) -> Result<(), Pro
     if token.is_none() && !names_this_machine(head) {
         return Err(Problem::ForeignPage("without a token, Host must be an IP address or localhost"));
     }
-    let changes = !matches!(head.method.as_str(), "GET" | "HEAD");
+    let changes = !matches!(head.method(), "GET" | "HEAD");
     if changes && is_from_a_foreign_page(head) {
         return Err(Problem::ForeignPage("Origin or Sec-Fetch-Site tell of another site than this one"));
     }

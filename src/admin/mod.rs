@@ -71,7 +71,7 @@ impl Service for Admin {
             "/metrics" => self.metrics(),
             "/healthz" => Response::text(200, "ok"),
             "/readyz" => self.readiness().await,
-            "/-/reload" => return self.reload(&head.method).await,
+            "/-/reload" => return self.reload(head.method()).await,
             path if api::is_inside(path) => return self.api(&request).await,
             _ => {
                 return Response::text(
@@ -80,7 +80,7 @@ impl Service for Admin {
                 );
             }
         };
-        match head.method.as_str() {
+        match head.method() {
             "GET" | "HEAD" => answer,
             _ => Response::text(405, "this is only for reading").with("Allow", "GET, HEAD"),
         }

@@ -117,7 +117,7 @@ impl Relay {
         self.metrics.passed_on(answered.is_ok());
         let answer = answered?;
         let framing = match Framing::of_response(answer.status, &answer.fields, answer.version) {
-            _ if head.method == "HEAD" => Framing::Empty,
+            _ if head.method() == "HEAD" => Framing::Empty,
             Ok(framing) => framing,
             Err(error) => return Err(Broken::Told(bad_gateway(error))),
         };

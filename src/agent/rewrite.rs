@@ -21,7 +21,7 @@ pub(super) fn for_gateway(head: &RequestHead, host: Option<&str>, field: Option<
     let start = lines.next().unwrap_or_default();
     let mut out = BytesMut::with_capacity(raw.len() + authority.len());
     let version = start.rsplit(|b| *b == b' ').next().unwrap_or_default();
-    for part in [head.method.as_bytes(), b" ", head.origin_form().as_bytes(), b" ", version] {
+    for part in [head.method().as_bytes(), b" ", head.origin_form().as_bytes(), b" ", version] {
         out.put(part);
     }
     for line in lines {

@@ -58,7 +58,7 @@ impl Access {
     pub fn admit(&self, head: &RequestHead, client: IpAddr, metrics: &Metrics) -> Result<Visitor, Response> {
         let Some(verifier) = &self.verifier else { return Ok(Visitor(None)) };
         let request =
-            auth::Request { method: &head.method, target: &head.target, authority: head.authority() };
+            auth::Request { method: head.method(), target: head.target(), authority: head.authority() };
         match verifier.verify(request, head.fields.values("authorization"), clock::now()) {
             Ok(proven) => {
                 metrics.authenticated(AuthResult::Accepted);

@@ -55,14 +55,15 @@ impl Service for Callbacks {
         if let Some(answer) = self.shake_hands(mailbox, &dialect, &request).await {
             return answer;
         }
+        let Request { head, body, .. } = request;
         let taken_in = match found {
-            _ if !dialect.is_callback(&request.head.method) => Err(CallbackRefusal::Method),
-            Ok(found) => self.take_in(found.id, &dialect, &request).await,
+            _ if !dialect.is_callback(head.method()) => Err(CallbackRefusal::Method),
+            Ok(found) => self.take_in(found.id, &dialect, &head, body).await,
             Err(refusal) => Err(refusal),
         };
         match taken_in {
-            Ok(()) => dialect.word(Verdict::Accepted, &request.head.fields),
-            Err(refusal) => self.refuse(mailbox, refusal, &dialect, &request.head),
+            Ok(()) => dialect.word(Verdict::Accepted, &head.fields),
+            Err(refusal) => self.refuse(mailbox, refusal, &dialect, &head),
         }
     }
 }
@@ -99,14 +100,15 @@ impl Callbacks {
         &self,
         mailbox: MailboxId,
         dialect: &Dialect,
-        request: &Request,
+        head: &RequestHead,
+        body: Bytes,
     ) -> Result<(), CallbackRefusal> {
         let gateway = &*self.0;
-        let delivery = dialect.read_callback(&request.head.fields, &request.body);
+        let delivery = dialect.read_callback(&head.fields, &body);
         let message = Message {
-            method: request.head.method.as_str().into(),
-            header_lines: kept_header_lines(&request.head, request.body.len()),
-            body: request.body.clone(),
+            method: head.method().into(),
+            header_lines: kept_header_lines(head, body.len()),
+            body,
             class: delivery.class,
         };
         let class = message.class.clone();
@@ -210,7 +212,7 @@ fn kept_header_lines(head: &RequestHead, body_length: usize) -> Bytes {
         "host",
     ];
     let nominated: Vec<&str> = head.fields.list("connection").collect();
-    let mut lines = BytesMut::with_capacity(head.raw().len());
+    let mut lines = BytesMut::with_capacity(head.length());
     let mut has_length = false;
     for (name, value) in head.fields.iter() {
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());

@@ -33,9 +33,9 @@ pub fn request(head: &RequestHead, server: &str, addressed: bool) -> Bytes {
         fields.set("Transfer-Encoding", "chunked");
     }
     // The target may name somebody, too, and would go before Host (RFC 9112 §3.2.2).
-    let target = if addressed { head.origin_form() } else { &head.target };
-    let mut out = BytesMut::with_capacity(head.raw().len() + server.len());
-    for part in [&head.method, " ", target, " HTTP/1.1\r\n"] {
+    let target = if addressed { head.origin_form() } else { head.target() };
+    let mut out = BytesMut::with_capacity(head.length() + server.len());
+    for part in [head.method(), " ", target, " HTTP/1.1\r\n"] {
         out.put_slice(part.as_bytes());
     }
     fields.write(&mut out);

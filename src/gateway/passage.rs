@@ -196,7 +196,7 @@ impl Passage {
         }
         self.newcomer = answered.newcomer;
         if let Some(origin) = self.origin.take() {
-            let to_head = request.method == "HEAD";
+            let to_head = request.method() == "HEAD";
             let answer = description::Answer { status: head.status, fields: &mut fields, framing, to_head };
             let server = self.server.as_ref().map(|server| server.address);
             self.rewriter = description::begin(answer, origin, &self.upstream.config, server);

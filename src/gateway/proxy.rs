@@ -116,7 +116,7 @@ impl Exchange {
         let (mut line, head) = self.ask().await?;
         let declared =
             Framing::of_response(head.status, &head.fields, head.version).map_err(Failure::broken)?;
-        let framing = if self.head.method == "HEAD" { Framing::Empty } else { declared };
+        let framing = if self.head.method() == "HEAD" { Framing::Empty } else { declared };
         let (mut answer, kept) = self.answer(&head, framing).await;
         self.status = head.status;
         self.read_answer(&mut line, &mut answer).await?;
@@ -303,8 +303,8 @@ impl Exchange {
 
     /// Whether it does no harm to ask twice (RFC 9110 §9.2.2), and is possible.
     fn can_be_repeated(&self) -> bool {
-        let method = &self.head.method;
-        let is_harmless = HARMLESS.contains(&&**method)
+        let method = self.head.method();
+        let is_harmless = HARMLESS.contains(&method)
             || http::Method::from_bytes(method.as_bytes()).is_ok_and(|method| method.is_idempotent());
         is_harmless && !self.body.passing.has_begun()
     }
@@ -321,7 +321,7 @@ impl Exchange {
         drop(passage);
         let is_told = match &answer {
             Some(answer) => {
-                let head_only = head.method == "HEAD";
+                let head_only = head.method() == "HEAD";
                 let reply = Reply { version: head.version, keep_alive: false, head_only };
                 client.answer(answer, reply, times).await.is_ok()
             }
@@ -358,7 +358,7 @@ impl Exchange {
         if self.status > 0 {
             self.passage.gateway.metrics.proxied(self.status);
         }
-        let (method, path, status) = (&self.head.method, self.head.path(), self.status);
+        let (method, path, status) = (self.head.method(), self.head.path(), self.status);
         tracing::debug!(method, path, status, ?failure, "passed on");
     }
 }

@@ -358,7 +358,7 @@ async fn write_events(
             start.extend_from_slice(format!("{:x}\r\n", piece.len()).as_bytes());
         }
         let piece = if chunked { [&piece[..], b"\r\n"].concat().into() } else { piece };
-        let written = connection.write_within(start.into(), piece, times).await;
+        let written = connection.write_within(Bytes::from(start), piece, times).await;
         if let Some(receipt) = receipt {
             receipt.settle(outcome(&written));
         }

@@ -56,7 +56,7 @@ pub fn needs_own_connection(head: &RequestHead) -> bool {
             .values(name)
             .any(|value| value.split(u8::is_ascii_whitespace).next().is_some_and(is_bound))
     });
-    let unexpected_body = head.framing != Framing::Empty && matches!(head.method.as_str(), "GET" | "HEAD");
+    let unexpected_body = head.framing != Framing::Empty && matches!(head.method(), "GET" | "HEAD");
     bound || unexpected_body || head.fields.contains("expect")
 }
 

@@ -2,11 +2,11 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::buf::Chain;
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, timeout};
@@ -92,16 +92,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         idle: Duration,
         within: Duration,
     ) -> Result<Option<RequestHead>, ReadHeadError> {
-        if self.input.is_empty() {
-            match self.fill_by(clock::in_time(idle)).await {
-                Ok(0) => return Ok(None),
-                Err(error) if error.kind() == io::ErrorKind::TimedOut => return Ok(None),
-                read => read?,
-            };
+        let (mut seen, mut deadline, mut has_begun) = (0, None, !self.input.is_empty());
+        let parse = |input: &[u8]| RequestHead::parse(input, limits);
+        let read = poll_fn(|cx| {
+            let read = self.poll_head(cx, limits, &mut seen, &parse);
+            if !has_begun && !self.input.is_empty() {
+                (has_begun, deadline) = (true, None);
+            }
+            match read {
+                Poll::Pending => {
+                    let wait = if has_begun { within } else { idle };
+                    let deadline = *deadline.get_or_insert_with(|| clock::in_time(wait));
+                    self.alarm.poll(cx, deadline).map(|()| Err(ReadHeadError::TimedOut))
+                }
+                ready => ready,
+            }
+        });
+        match read.await {
+            Err(ReadHeadError::Closed | ReadHeadError::TimedOut) if !has_begun => Ok(None),
+            read => {
+                self.asked |= read.is_ok();
+                read.map(Some)
+            }
         }
-        let head = self.read_head(limits, within, |input| RequestHead::parse(input, limits)).await?;
-        self.asked = true;
-        Ok(Some(head))
     }
 
     /// Whether a request has come on it.
@@ -145,8 +158,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.poll_head(cx, limits, seen, &|input: &[u8]| ResponseHead::parse(input, limits))
     }
 
-    /// Parses when a line has ended, and not with each piece: a head that comes byte by byte costs as many
-    /// looks as it has lines.
     fn poll_head<H>(
         &mut self,
         cx: &mut Context<'_>,
@@ -155,16 +166,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         parse: &impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
     ) -> Poll<Result<H, ReadHeadError>> {
         loop {
-            let a_line_ended = memchr::memchr(b'\n', &self.input[*seen..]).is_some();
-            *seen = self.input.len();
-            if (a_line_ended || *seen >= limits.bytes)
-                && let Some((head, length)) = parse(&self.input)?
-            {
-                self.consume(length);
-                return Poll::Ready(Ok(head));
-            }
-            if ready!(self.poll_fill(cx))? == 0 {
-                return Poll::Ready(Err(ReadHeadError::Closed));
+            if self.input.is_empty() {
+                // Most heads come as a whole, and need not be kept first.
+                let mut space = [MaybeUninit::uninit(); READ_SIZE];
+                let mut read = ReadBuf::uninit(&mut space);
+                ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+                let read = read.filled();
+                if read.is_empty() {
+                    return Poll::Ready(Err(ReadHeadError::Closed));
+                }
+                let parsed = parse_if_ended(read, 0, limits, parse);
+                // What is no head stays, for who can mend it.
+                let used = if let Ok(Some((_, length))) = &parsed { *length } else { 0 };
+                if used < read.len() {
+                    self.input.extend_from_slice(&read[used..]);
+                }
+                if let Some((head, _)) = parsed? {
+                    return Poll::Ready(Ok(head));
+                }
+                *seen = self.input.len();
+            } else {
+                if let Some((head, length)) = parse_if_ended(&self.input, *seen, limits, parse)? {
+                    self.consume(length);
+                    return Poll::Ready(Ok(head));
+                }
+                *seen = self.input.len();
+                if ready!(self.poll_fill(cx))? == 0 {
+                    return Poll::Ready(Err(ReadHeadError::Closed));
+                }
             }
         }
     }
@@ -190,9 +219,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     let came = self.fill_body(deadline).await?;
                     room.take(came)?;
                 }
-                let body = Bytes::copy_from_slice(&self.input[..length]);
-                self.consume(length);
-                Ok(body)
+                // What is read together with the next request must not keep that in memory.
+                let is_all = self.input.len() == length && self.input.capacity() < 2 * length;
+                Ok(match is_all {
+                    true => std::mem::take(&mut self.input).freeze(),
+                    false => {
+                        let body = Bytes::copy_from_slice(&self.input[..length]);
+                        self.consume(length);
+                        body
+                    }
+                })
             }
             Framing::Chunked => {
                 let (mut scanner, mut content) = (ChunkScanner::default(), BytesMut::new());
@@ -255,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let mut space = [std::mem::MaybeUninit::uninit(); SIZE];
+        let mut space = [MaybeUninit::uninit(); SIZE];
         let mut read = ReadBuf::uninit(&mut space);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
         self.input.extend_from_slice(read.filled());
@@ -288,7 +324,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes all of it, in this order; what is not taken within `within` fails as timed out.
-    pub async fn write(&mut self, head: Bytes, body: Bytes, within: Duration) -> io::Result<()> {
+    pub async fn write(&mut self, head: impl Buf, body: Bytes, within: Duration) -> io::Result<()> {
         let mut all = head.chain(body);
         let mut deadline = None;
         poll_fn(|cx| match self.poll_write_all(cx, &mut all) {
@@ -305,7 +341,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn poll_write_all(
         &mut self,
         cx: &mut Context<'_>,
-        all: &mut Chain<Bytes, Bytes>,
+        all: &mut impl Buf,
     ) -> Poll<io::Result<()>> {
         while all.has_remaining() {
             let mut pieces = [IoSlice::new(&[]); 2];
@@ -352,6 +388,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // A client that goes on sending, or that is gone, has had its answer.
         let _ = timeout(LINGER, drain).await;
     }
+}
+
+/// Parses when a line has ended behind what was `seen`, and not with each piece: a head that comes byte by byte costs
+/// as many looks as it has lines.
+fn parse_if_ended<H>(
+    input: &[u8],
+    seen: usize,
+    limits: HeadLimits,
+    parse: &impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
+) -> Result<Option<(H, usize)>, HeadError> {
+    let a_line_ended = memchr::memchr(b'\n', &input[seen..]).is_some();
+    if a_line_ended || input.len() >= limits.bytes { parse(input) } else { Ok(None) }
 }
 
 #[cfg(test)]

@@ -69,16 +69,16 @@ pub enum Version {
 /// The head of a request.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
-    /// The method; case matters.
-    pub method: String,
-    /// The request target as it came: origin-form, absolute-form, or `*`.
-    pub target: String,
     /// The version.
     pub version: Version,
     /// The header fields.
     pub fields: Fields,
     /// Where its body ends.
     pub framing: Framing,
+    /// Where the method is in the head.
+    method: Range<usize>,
+    /// Where the target is.
+    target: Range<usize>,
 }
 
 impl RequestHead {
@@ -102,15 +102,35 @@ impl RequestHead {
         let malformed = |what| HeadError::Malformed(what);
         check_lines(&input[..length])?;
         let version = version(request.version)?;
-        let method = request.method.ok_or(malformed("no method"))?.to_owned();
-        let target = request.path.ok_or(malformed("no request target"))?.to_owned();
-        check_target(&method, &target)?;
+        let method = request.method.ok_or(malformed("no method"))?;
+        let target = request.path.ok_or(malformed("no request target"))?;
+        check_target(method, target)?;
+        let range = |part: &str| {
+            let start = part.as_ptr() as usize - input.as_ptr() as usize;
+            start..start + part.len()
+        };
+        let (method, target) = (range(method), range(target));
         let raw = Bytes::copy_from_slice(&input[..length]);
         let fields = Fields::new(raw, input, request.headers);
         check_host(&fields, version)?;
         check_connection(&fields)?;
         let framing = Framing::of_request(&fields, version)?;
-        Ok(Some((Self { method, target, version, fields, framing }, length)))
+        Ok(Some((Self { version, fields, framing, method, target }, length)))
+    }
+
+    /// The method; case matters.
+    pub fn method(&self) -> &str {
+        self.text(&self.method)
+    }
+
+    /// The request target as it came: origin-form, absolute-form, or `*`.
+    pub fn target(&self) -> &str {
+        self.text(&self.target)
+    }
+
+    fn text(&self, range: &Range<usize>) -> &str {
+        // Both are ASCII: that was seen when they were read.
+        std::str::from_utf8(&self.fields.raw()[range.clone()]).unwrap_or_default()
     }
 
     /// Whether the client wants the connection kept for a next request (RFC 9112 §9.3).
@@ -183,16 +203,22 @@ impl RequestHead {
         self.fields.raw().clone()
     }
 
+    /// How many bytes it takes.
+    pub fn length(&self) -> usize {
+        self.fields.raw().len()
+    }
+
     /// The target without the authority, as a server is asked (RFC 9112 §3.2.1).
     pub fn origin_form(&self) -> &str {
         self.split_target().1
     }
 
     fn split_target(&self) -> (Option<&str>, &str) {
-        if self.target.starts_with('/') {
-            return (None, &self.target);
+        let target = self.target();
+        if target.starts_with('/') {
+            return (None, target);
         }
-        let Some((_, rest)) = self.target.split_once("://") else { return (None, &self.target) };
+        let Some((_, rest)) = target.split_once("://") else { return (None, target) };
         match rest.find(['/', '?']) {
             Some(at) => (Some(&rest[..at]), &rest[at..]),
             None => (Some(rest), "/"),

@@ -49,7 +49,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 false => (String::new(), ""),
             };
             let piece = [start.as_bytes(), &piece, end.as_bytes()].concat();
-            self.write_within(piece.into(), Bytes::new(), times).await?;
+            self.write_within(Bytes::from(piece), Bytes::new(), times).await?;
         }
         let end: &[u8] = if chunked { b"0\r\n\r\n" } else { b"" };
         self.write_within(Bytes::copy_from_slice(end), Bytes::new(), times).await

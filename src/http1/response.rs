@@ -75,15 +75,15 @@ impl Response {
 
     /// The answer's bytes, whose end is told by the length: in one piece if that costs little, or the head
     /// and the content.
-    pub(super) fn pieces(&self, reply: Reply, now: SystemTime) -> (Bytes, Bytes) {
+    pub(super) fn pieces(&self, reply: Reply, now: SystemTime) -> (Vec<u8>, Bytes) {
         let body = if reply.head_only || !self.may_have_content() { &Bytes::new() } else { &self.body };
         let small = body.len() <= LARGEST_COPY;
         let mut whole = self.head(reply, if small { body.len() } else { 0 }, now).into_bytes();
         if small {
             whole.extend_from_slice(body);
-            (whole.into(), Bytes::new())
+            (whole, Bytes::new())
         } else {
-            (whole.into(), body.clone())
+            (whole, body.clone())
         }
     }
 
@@ -106,7 +106,7 @@ impl Response {
     pub fn last_words(&self, now: SystemTime) -> Bytes {
         let reply = Reply { version: Version::Http11, keep_alive: false, head_only: false };
         let (head, body) = self.pieces(reply, now);
-        [head, body].concat().into()
+        [&head, &body[..]].concat().into()
     }
 
     /// Whether an answer with this status can have content at all (RFC 9110 §6.4.1).

@@ -1,9 +1,10 @@
 //! Request in, answer out, for as long as the connection lasts.
 
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -103,7 +104,7 @@ pub struct Reply {
 impl Reply {
     /// How this request wants it.
     pub fn to(head: &RequestHead) -> Self {
-        Self { version: head.version, keep_alive: head.keep_alive(), head_only: head.method == "HEAD" }
+        Self { version: head.version, keep_alive: head.keep_alive(), head_only: head.method() == "HEAD" }
     }
 }
 
@@ -231,14 +232,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Writes an answer, within the time that a peer has to take it.
-    pub async fn answer(&mut self, answer: &Response, reply: Reply, times: Times) -> std::io::Result<()> {
+    pub async fn answer(&mut self, answer: &Response, reply: Reply, times: Times) -> io::Result<()> {
         let (head, body) = answer.pieces(reply, clock::wall());
-        self.write_within(head, body, times).await
+        self.write_within(Cursor::new(head), body, times).await
     }
 
     /// Writes all of it, in this order, within the time that a peer has to take it.
-    pub async fn write_within(&mut self, head: Bytes, body: Bytes, times: Times) -> std::io::Result<()> {
-        let within = times.write + Duration::from_millis((head.len() + body.len()) as u64);
+    pub async fn write_within(&mut self, head: impl Buf, body: Bytes, times: Times) -> io::Result<()> {
+        let within = times.write + Duration::from_millis((head.remaining() + body.len()) as u64);
         self.write(head, body, within).await
     }
 }

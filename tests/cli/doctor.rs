@@ -330,9 +330,9 @@ struct Device {
 impl Service for Device {
     async fn call(&self, request: Request) -> Response {
         let head = &request.head;
-        self.asked.lock().unwrap().push(head.method.clone());
+        self.asked.lock().unwrap().push(head.method().to_owned());
         let answer = Response::new(200).with("Server", "Linux/6 UPnP/1.0 Device/1");
-        if head.method != "SUBSCRIBE" {
+        if head.method() != "SUBSCRIBE" {
             return answer;
         }
         let callback = head.fields.text("callback").unwrap().trim_matches(['<', '>']).to_owned();

@@ -45,7 +45,7 @@ impl Admin {
     ) -> Result<Response, Problem> {
         query.finish()?;
         let principal = principal(segment)?;
-        match request.head.method.as_str() {
+        match request.head.method() {
             "PUT" => self.set_client(&principal, request).await,
             "DELETE" => self.unset_client(&principal).await,
             _ => {

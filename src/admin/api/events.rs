@@ -60,7 +60,7 @@ impl Admin {
     /// The stream that is asked for, if it is one and there is room for it.
     pub(in crate::admin) fn events(&self, request: &RequestHead) -> Option<(Response, Box<dyn Pieces>)> {
         let (Route::Events, _) = Route::find(request.path())? else { return None };
-        if request.method != "GET" {
+        if request.method() != "GET" {
             return None;
         }
         let wanted = Wanted::of(Query::of(request)).ok()?;

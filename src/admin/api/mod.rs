@@ -46,7 +46,7 @@ impl Admin {
     async fn do_as_asked(&self, request: &Request) -> Result<Response, Problem> {
         let head = &request.head;
         let (route, wanted) = Route::find(head.path()).ok_or(Problem::NoSuchPath)?;
-        let method = head.method.as_str();
+        let method = head.method();
         if !route.methods().contains(&method) {
             return Err(Problem::MethodNotAllowed(route.methods()));
         }

@@ -33,7 +33,7 @@ impl Page {
 impl Query {
     /// The parameters of this request.
     pub(super) fn of(head: &RequestHead) -> Self {
-        let query = head.target.split_once('?').map_or("", |(_, query)| query);
+        let query = head.target().split_once('?').map_or("", |(_, query)| query);
         let all = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         Self { path: head.path().to_owned(), all, known: Vec::new() }
     }

@@ -29,7 +29,7 @@ impl Server {
         if !self.state().users.contains_key(user) {
             return Err(Response::text(404, "no such user"));
         }
-        match head.method.as_str() {
+        match head.method() {
             "SUBSCRIBE" => self.subscribe(user, head),
             "UNSUBSCRIBE" => self.unsubscribe(user, head),
             "SUBSCRIPTIONS" => Ok(self.subscriptions(user, head)),

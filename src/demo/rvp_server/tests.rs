@@ -23,7 +23,7 @@ impl Service for Listening {
     async fn call(&self, request: Request) -> Response {
         let hops = request.head.fields.text("rvp-hop-count").map(str::to_owned);
         let body = String::from_utf8(request.body.to_vec()).unwrap();
-        self.arrived.send((request.head.method.clone(), hops, body)).unwrap();
+        self.arrived.send((request.head.method().to_owned(), hops, body)).unwrap();
         Response::new(self.status)
     }
 }

@@ -31,7 +31,7 @@ struct Wrong(u16, &'static str);
 /// What a client's request means to the gateway.
 pub fn read_request(head: &RequestHead, client: IpAddr) -> Reading {
     let sids = || head.fields.values(SID).filter_map(|sid| std::str::from_utf8(sid).ok()).map(str::to_owned);
-    match head.method.as_str() {
+    match head.method() {
         "SUBSCRIBE" => read_subscribe(head, sids().collect(), client)
             .unwrap_or_else(|Wrong(status, what)| Reading::Invalid { status, what: what.to_owned() }),
         "UNSUBSCRIBE" => Reading::Unsubscribe { ids: sids().collect() },

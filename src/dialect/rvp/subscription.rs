@@ -14,7 +14,7 @@ pub type Names<'a> = &'a [String];
 
 /// What a client's request means to the gateway.
 pub fn read_request(head: &RequestHead, names: Names<'_>, client: IpAddr) -> Reading {
-    match head.method.as_str() {
+    match head.method() {
         "SUBSCRIBE" => {
             let invalid = |what| Reading::Invalid { status: 400, what };
             read_subscribe(head, names, client).unwrap_or_else(invalid)

@@ -21,7 +21,7 @@ pub fn is_mine(fields: &impl Headers) -> bool {
 
 /// What a client's request means to the gateway.
 pub fn read_request(head: &RequestHead, client: IpAddr) -> Reading {
-    match head.method.as_str() {
+    match head.method() {
         "SUBSCRIBE" => {
             let invalid = |what| Reading::Invalid { status: 400, what };
             read_subscribe(head, client).unwrap_or_else(invalid)

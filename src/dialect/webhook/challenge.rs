@@ -34,7 +34,7 @@ impl Handshake {
 /// The handshake that a request of the server begins, if it begins one.
 pub fn challenge(rules: &Rules, head: &RequestHead, content: &[u8]) -> Option<Handshake> {
     let message = Message::request(head, Some(content));
-    let challenges = rules.challenges.iter().filter(|challenge| challenge.method == head.method);
+    let challenges = rules.challenges.iter().filter(|challenge| challenge.method == head.method());
     // What cannot be read is no challenge, but a callback that means nothing here.
     challenges.filter_map(|challenge| read(rules, challenge, &message).ok().flatten()).next()
 }

@@ -52,7 +52,7 @@ enum Kind {
 
 impl<'a> Message<'a, crate::http1::Fields> {
     pub(super) fn request(head: &'a RequestHead, content: Option<&'a [u8]>) -> Self {
-        Self { query: query(&head.target), fields: &head.fields, content: content.unwrap_or_default() }
+        Self { query: query(head.target()), fields: &head.fields, content: content.unwrap_or_default() }
     }
 }
 

@@ -259,8 +259,8 @@ fn changed(head: &RequestHead, content: Option<&[u8]>, change: Option<Change>, p
 
 /// The request line with these bytes of its query changed.
 fn start_with(head: &RequestHead, start: &[u8], range: std::ops::Range<usize>, text: &str) -> Vec<u8> {
-    let target = &head.target;
-    let at = head.method.len() + 1 + target.len();
+    let target = head.target();
+    let at = head.method().len() + 1 + target.len();
     let query = query(target);
     let mut start_line = start[..at - query.len()].to_vec();
     if query.is_empty() && !target.ends_with('?') {

@@ -206,7 +206,7 @@ impl RequestPattern {
     /// Whether the head leaves it open that a request is like this.
     pub(super) fn fits_head(&self, head: &RequestHead) -> bool {
         let media_type = || head.fields.text("content-type").unwrap_or_default();
-        self.method == head.method
+        self.method == head.method()
             && self.path.matches(head.path())
             && self.content_type.as_deref().is_none_or(|wanted| is_media_type(media_type(), wanted))
     }

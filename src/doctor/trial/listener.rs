@@ -73,7 +73,7 @@ impl Service for Callbacks {
         if !head.path().ends_with(&self.token) {
             return refused(CallbackRefusal::Unknown);
         }
-        if !self.dialect.is_callback(&head.method) {
+        if !self.dialect.is_callback(head.method()) {
             return refused(CallbackRefusal::Method);
         }
         let from = request.peer.ip().to_canonical();

@@ -107,14 +107,14 @@ fn split_quality(range: &str) -> (&str, f32) {
 
 /// Whether a request is a poll, rather than one to be passed on.
 pub fn is_poll(head: &RequestHead) -> bool {
-    head.method == "POLL" || head.path().starts_with(PATH)
+    head.method() == "POLL" || head.path().starts_with(PATH)
 }
 
 /// Reads a poll; what is wrong with it comes as its answer.
 pub fn read(head: &RequestHead, client: IpAddr) -> Result<PollRequest, Response> {
     let target = match head.path().strip_prefix(PATH) {
         Some(key) => {
-            if head.method != "POLL" && head.method != "GET" {
+            if head.method() != "POLL" && head.method() != "GET" {
                 return Err(Response::text(405, "a mailbox is polled").with("Allow", "GET, POLL"));
             }
             Target::Key(key.parse().map_err(|_| Response::text(404, "no such mailbox"))?)

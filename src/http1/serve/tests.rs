@@ -17,7 +17,7 @@ impl Service for Echo {
 
     async fn call(&self, request: Request) -> Response {
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        Response::text(200, format_args!("{} {} {body}", request.head.method, request.head.path()))
+        Response::text(200, format_args!("{} {} {body}", request.head.method(), request.head.path()))
     }
 }
 
