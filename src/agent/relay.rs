@@ -1,8 +1,9 @@
 //! A client's requests on their way to the gateway, and the answers back.
 //!
 //! Each client's connection has a connection to the gateway of its own, for as long as both last: some servers
-//! know a client by its connection (NTLM). Bytes pass as they come; a subscription loses its callback address on
-//! the way, so that the gateway waits for polls, and its answer loses the place to poll.
+//! know a client by its connection (NTLM). Requests and answers pass as they come, but for their chunks, which are made
+//! anew; a subscription loses its callback address on the way, so that the gateway waits for polls, and its answer loses
+//! the place to poll.
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
@@ -125,10 +126,11 @@ impl Relay {
         // Who gave no callback address polls for itself.
         let is_called = matches!(intent, Intent::Subscribe { .. });
         let shown = if is_called { for_client(&answer) } else { answer.raw() };
+        write(client, shown).await?;
         let Some(line) = gateway.as_mut() else { return Err(Broken::Silent) };
         let mut body = AnswerBody::new(&intent);
         let pace = Pace { read: Times::CLIENT.write, write: Times::CLIENT.write };
-        let mut passing = Passing::new(framing, framing == Framing::Chunked, pace).behind(shown);
+        let mut passing = Passing::new(framing, framing == Framing::Chunked, pace);
         let passed = passing.pass(line, client, |piece, _| {
             body.push(&piece);
             Some(piece)

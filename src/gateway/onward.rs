@@ -10,7 +10,7 @@ use bytes::{Buf, Bytes};
 use super::passage::{Asker, Passage, WayIn};
 use super::proxy::{Exchange, Passed, Request};
 use super::tether::Tether;
-use super::{Gateway, Upstream, description, forwarded, serve_limits, subscribe};
+use super::{Gateway, Upstream, description, forwarded, hop, serve_limits, subscribe};
 use crate::config::Asked;
 use crate::dialect::Dialect;
 use crate::http1::{
@@ -22,9 +22,6 @@ use crate::tls::Stream;
 /// A body that is no longer is read before the upstream hears of the request, which has few connections to lose to
 /// clients that send a byte now and then. A longer one is passed on as it comes.
 const SHORT: u64 = 16 * 1024;
-
-/// A request's head as it was made for the upstream: what was added to it is our own.
-const MADE: HeadLimits = HeadLimits { bytes: usize::MAX, fields: HeadLimits::MOST_FIELDS };
 
 /// Passes a request on, and its answer back.
 pub(super) async fn pass(
@@ -68,6 +65,8 @@ async fn prepare(
     let most = gateway.config().limits.body_bytes;
     let mut room = gateway.room();
     let way_in = asker.way_in;
+    let keep_alive = head.keep_alive();
+    let head = hop::received(head).map_err(refusal)?;
     let head = with_one_authority(head, limits(gateway).head).map_err(refusal)?;
     let (head, upstream) = route(gateway, head, peer, &way_in).map_err(refusal)?;
     if matches!(head.framing, Framing::Length(length) if length > most) {
@@ -85,18 +84,18 @@ async fn prepare(
         true => description::origin(scheme, head.authority()),
         false => None,
     };
-    let passage = Passage::new(gateway, upstream, Asker { origin, ..asker }, prepared.intent);
+    let mut passage = Passage::new(gateway, upstream, Asker { origin, ..asker }, prepared.intent);
     let framing = if matches!(ahead, Ahead::Nothing) { head.framing } else { Framing::Empty };
     let mut content = prepared.bytes;
-    let parsed = RequestHead::parse(&content, MADE).ok().flatten();
-    let Some((head, length)) = parsed else {
+    let Ok(Some((head, length))) = RequestHead::parse(&content, HeadLimits::ANY) else {
+        passage.give_up().await;
         return Err(refusal(HeadError::TooLarge));
     };
     content.advance(length);
     if let Ahead::Body(body) = ahead {
         content = body;
     }
-    Ok((Request { head, content, framing, most, room }, passage))
+    Ok((Request { head, keep_alive, content, framing, most, room }, passage))
 }
 
 /// What a client is told whose head cannot go on: what was added found no room.

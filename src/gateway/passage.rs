@@ -11,7 +11,7 @@ use super::description::{self, Rewriter};
 use super::newcomers::Newcomer;
 use super::subscribe::{self, Intent};
 use super::tether::{Tether, challenges_connection};
-use super::upstream::{Known, Line, Server, Upstream, Wish};
+use super::upstream::{Destination, Known, Line, Server, Upstream, Wish};
 use super::{Gateway, hop};
 use crate::clock;
 use crate::http1::client::CallError;
@@ -40,6 +40,8 @@ pub(super) struct Passage {
     rewriter: Option<Rewriter>,
     /// The server that it is at.
     server: Option<Server>,
+    /// Where its connection leads.
+    leads: Option<Destination>,
     /// Those that took no connection.
     tried: Vec<SocketAddr>,
     since: Instant,
@@ -100,6 +102,7 @@ impl Passage {
             origin,
             rewriter: None,
             server: None,
+            leads: None,
             tried: Vec::new(),
             since: clock::instant(),
         }
@@ -111,17 +114,16 @@ impl Passage {
     pub(super) async fn line(&mut self, fresh: bool) -> Result<(Line, bool), Failure> {
         loop {
             let server = self.next_server().await?;
-            if !fresh {
-                let to = self.upstream.destination(&server);
-                if let Some(line) = self.gateway.lines.take(&to, self.owner()).await {
-                    self.server = Some(server);
-                    return Ok((line, true));
-                }
+            let roots = self.upstream.roots();
+            let to = Destination::new(&server, roots.as_deref());
+            if !fresh && let Some(line) = self.gateway.lines.take(&to, self.owner()).await {
+                (self.server, self.leads) = (Some(server), Some(to));
+                return Ok((line, true));
             }
-            let made = self.upstream.line(&server).await;
+            let made = self.upstream.line(&server, roots.as_deref()).await;
             let others = self.upstream.took_connection(&server, made.is_ok());
             let at = server.address;
-            self.server = Some(server);
+            (self.server, self.leads) = (Some(server), Some(to));
             match made {
                 Ok(line) => return Ok((line, false)),
                 Err(error) => {
@@ -152,9 +154,8 @@ impl Passage {
 
     /// Keeps its connection for the next request, unless it may be authenticated by now and is nobody's own.
     pub(super) fn keep(&self, line: Line) {
-        let Some(server) = &self.server else { return };
+        let Some(to) = self.leads.clone() else { return };
         if !self.challenged || self.tether.is_some() {
-            let to = self.upstream.destination(server);
             self.gateway.lines.keep(line, to, self.owner(), self.upstream.config.idle_timeout);
         }
     }

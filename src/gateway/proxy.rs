@@ -7,6 +7,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -16,8 +17,9 @@ use super::upstream::Line;
 use crate::clock;
 use crate::config::HostMode;
 use crate::http1::{
-    Allowance, BodyError, Connection, Framing, HeadLimits, Headers, Pace, PassError, Passing, ReadHeadError,
-    Reply, RequestHead, Response, ResponseHead, Times, Version, answer_to_bad_body, with_date,
+    Allowance, BodyError, Connection, FieldList, Framing, FramingError, HeadLimits, Headers, Pace, PassError,
+    Passing, ReadHeadError, Reply, RequestHead, Response, ResponseHead, Times, Version, answer_to_bad_body,
+    with_date,
 };
 use crate::telemetry::UpstreamError;
 use crate::tls::Stream;
@@ -31,6 +33,8 @@ const HARMLESS: [&str; 3] = ["PROPFIND", "REPORT", "SEARCH"];
 /// A request that is passed on.
 pub(super) struct Request {
     pub(super) head: RequestHead,
+    /// Whether its client wants its connection kept.
+    pub(super) keep_alive: bool,
     /// What of its body was read already, as it goes on.
     pub(super) content: Bytes,
     /// How the rest of it comes.
@@ -45,6 +49,7 @@ pub(super) struct Request {
 pub(super) struct Exchange {
     client: Connection<Stream>,
     head: RequestHead,
+    keep_alive: bool,
     content: Bytes,
     body: RequestBody,
     passage: Passage,
@@ -85,13 +90,15 @@ impl From<Failure> for Unanswered {
 
 impl Exchange {
     pub(super) fn new(client: Connection<Stream>, request: Request, passage: Passage, times: Times) -> Self {
-        let Request { head, content, framing, most, room } = request;
-        let pace = Pace { read: times.body, write: passage.upstream.config.read_timeout };
-        let passing = Passing::new(framing, framing == Framing::Chunked, pace).within(most, room);
+        let Request { head, keep_alive, content, framing, most, room } = request;
+        let of_server = passage.upstream.config.read_timeout;
         let awaits = framing != Framing::Empty && head.fields.contains("expect");
+        // Who waits to be told to go on waits for the server.
+        let pace = Pace { read: if awaits { of_server } else { times.body }, write: of_server };
+        let passing = Passing::new(framing, framing == Framing::Chunked, pace).within(most, room);
         let state = if framing == Framing::Empty { BodyState::Done } else { BodyState::Going };
-        let body = RequestBody { passing, state, awaits };
-        Self { client, head, content, body, passage, times, status: 0 }
+        let body = RequestBody { passing, state, awaits, each_within: times.body };
+        Self { client, head, keep_alive, content, body, passage, times, status: 0 }
     }
 
     pub(super) async fn run(mut self) -> Passed {
@@ -114,10 +121,7 @@ impl Exchange {
     /// Whether the client's connection can carry another request.
     async fn exchange(&mut self) -> Result<bool, Failure> {
         let (mut line, head) = self.ask().await?;
-        let declared =
-            Framing::of_response(head.status, &head.fields, head.version).map_err(Failure::broken)?;
-        let framing = if self.head.method() == "HEAD" { Framing::Empty } else { declared };
-        let (mut answer, kept) = self.answer(&head, framing).await;
+        let (mut answer, kept) = self.answer(&head).await?;
         self.status = head.status;
         self.read_answer(&mut line, &mut answer).await?;
         let mut line = Some(line);
@@ -125,23 +129,36 @@ impl Exchange {
         if kept.server && self.body.is_done() {
             self.keep(line.take());
         }
-        poll_fn(|cx| answer.poll_write(cx, &mut self.client)).await.map_err(|_| Failure::Gone)?;
+        self.finish(line.as_mut(), &mut answer, kept).await?;
         self.passage.newcomer = None;
-        if !kept.client {
-            return Ok(false);
+        if kept.server && self.body.is_done() {
+            self.keep(line);
         }
-        if let Some(connection) = line.as_mut().filter(|_| kept.server) {
-            let Self { client, body, .. } = self;
-            let to_its_end = poll_fn(|cx| match body.poll(cx, client, connection) {
-                Ok(()) if body.is_going() => Poll::Pending,
-                ended => Poll::Ready(ended),
-            });
-            to_its_end.await?;
-            if self.body.is_done() {
-                self.keep(line.take());
+        Ok(kept.client && self.body.is_done())
+    }
+
+    /// Writes the last of the answer, and passes on what is left of the request's body, if the server takes it.
+    async fn finish(
+        &mut self,
+        mut line: Option<&mut Connection<Line>>,
+        answer: &mut Passing,
+        kept: Kept,
+    ) -> Result<(), Failure> {
+        let Self { client, body, .. } = self;
+        poll_fn(|cx| {
+            // What goes wrong with it now changes nothing for the answer.
+            if let Some(line) = &mut line
+                && body.poll(cx, client, line).is_err()
+            {
+                body.give_up();
             }
-        }
-        Ok(self.body.is_done())
+            ready!(answer.poll_write(cx, client)).map_err(|_| Failure::Gone)?;
+            if !kept.server {
+                body.give_up();
+            }
+            if body.is_going() { Poll::Pending } else { Poll::Ready(Ok(())) }
+        })
+        .await
     }
 
     /// Sends the request, and waits for the head of its answer.
@@ -173,16 +190,19 @@ impl Exchange {
             // It may have said why.
             Err(_) => self.body.give_up(),
         }
+        let mut has_spoken = false;
         loop {
-            let head = self.next_head(line).await?;
+            let head = match self.next_head(line).await {
+                Err(Unanswered::Lost(what)) if has_spoken => return Err(Failure::broken(what).into()),
+                head => head?,
+            };
             match head.status {
                 200.. => return Ok(head),
                 // Behind a switch of protocols nobody would look at what passes.
-                ..100 | 101 => {
-                    return Err(Failure::broken(format!("it answers {}", head.status)).into());
-                }
-                100..200 => self.pass_interim(&head).await?,
+                101 => return Err(Failure::broken("it switches protocols").into()),
+                _ => self.pass_interim(&head).await?,
             }
+            has_spoken = true;
         }
     }
 
@@ -216,13 +236,16 @@ impl Exchange {
     }
 
     async fn pass_interim(&mut self, head: &ResponseHead) -> Result<(), Failure> {
-        self.body.awaits = false;
+        if head.status == 100 {
+            self.body.may_come();
+        }
         // RFC 9110 §15.2: HTTP/1.0 knows none.
         if self.head.version == Version::Http10 {
             return Ok(());
         }
         let mut fields = head.fields.to_list();
         hop::end(&mut fields);
+        remove_framing(&mut fields);
         let mut out = status_line(head);
         fields.write(&mut out);
         out.put_slice(b"\r\n");
@@ -231,7 +254,13 @@ impl Exchange {
     }
 
     /// The answer as it goes to the client, and which connections are kept after it.
-    async fn answer(&mut self, head: &ResponseHead, framing: Framing) -> (Passing, Kept) {
+    async fn answer(&mut self, head: &ResponseHead) -> Result<(Passing, Kept), Failure> {
+        let declared = match Framing::of_response(head.status, &head.fields, head.version) {
+            Err(FramingError::Both) => Framing::by_coding(&head.fields, head.version),
+            declared => declared,
+        };
+        let declared = declared.map_err(Failure::broken)?;
+        let framing = if self.head.method() == "HEAD" { Framing::Empty } else { declared };
         let mut fields = self.passage.answered(&self.head, head, framing).await;
         let version = self.head.version;
         let is_both = fields.contains("content-length") && fields.contains("transfer-encoding");
@@ -247,16 +276,19 @@ impl Exchange {
             // It knows no chunks (RFC 9112 §7.1): what has no length ends with the connection.
             fields.remove("transfer-encoding");
         }
+        // What may come behind a 204 that says so would be taken for the next answer.
+        let is_odd = head.status == 204 && remove_framing(&mut fields);
         // RFC 9112 §6.1, §6.3: what else such a server says is not to be trusted.
-        let server = head.keep_alive() && framing != Framing::UntilClose && !is_both;
-        if self.body.is_going() && (self.body.awaits || !server) {
-            // The rest of it will not come, or go anywhere.
+        let server = head.keep_alive() && framing != Framing::UntilClose && !is_both && !is_odd;
+        if self.body.awaits {
+            // It will not come.
             self.body.give_up();
         }
-        let client = self.head.keep_alive()
+        let client = self.keep_alive
             && !self.passage.gateway.stop.is_cancelled()
             && chunked == in_pieces
-            && !self.body.is_given_up();
+            && !self.body.is_given_up()
+            && (server || self.body.is_done());
         hop::keep_alive(&mut fields, version, client);
         let mut out = status_line(head);
         fields.write(&mut out);
@@ -266,7 +298,7 @@ impl Exchange {
         }
         out.put_slice(b"\r\n");
         let pace = Pace { read: self.passage.upstream.config.read_timeout, write: self.times.write };
-        (Passing::new(framing, chunked, pace).behind(out.freeze()), Kept { client, server })
+        Ok((Passing::new(framing, chunked, pace).behind(out.freeze()), Kept { client, server }))
     }
 
     /// Passes the answer on until all of it was read.
@@ -369,6 +401,8 @@ struct RequestBody {
     state: BodyState,
     /// Whether the client waits to be told that it may come.
     awaits: bool,
+    /// How long each piece of it may take to come.
+    each_within: Duration,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -398,6 +432,14 @@ impl RequestBody {
         }
     }
 
+    /// The client need not wait any more.
+    fn may_come(&mut self) {
+        if self.awaits {
+            self.awaits = false;
+            self.passing.expect_within(self.each_within);
+        }
+    }
+
     /// Another server takes it, of which the first has seen nothing.
     fn begin_again(&mut self) {
         if self.is_given_up() {
@@ -416,10 +458,14 @@ impl RequestBody {
             return Ok(());
         }
         let passed = self.passing.poll_pass(cx, client, line, |piece, _| Some(piece));
-        self.awaits &= !self.passing.has_begun();
+        if self.passing.has_begun() {
+            self.may_come();
+        }
         match passed {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.state = BodyState::Done,
+            // What it waited for is the server's word.
+            Poll::Ready(Err(PassError::Read(BodyError::TimedOut))) if self.awaits => return Err(timed_out()),
             Poll::Ready(Err(PassError::Read(error))) => return Err(Failure::Body(error)),
             Poll::Ready(Err(PassError::Write(error))) if error.kind() == io::ErrorKind::TimedOut => {
                 return Err(timed_out());
@@ -429,6 +475,16 @@ impl RequestBody {
         }
         Ok(())
     }
+}
+
+/// Takes out what says where a body ends, from an answer that has none (RFC 9112 §6.1, RFC 9110 §8.6). Whether that
+/// says that there is one.
+fn remove_framing(fields: &mut FieldList) -> bool {
+    let says_so =
+        fields.contains("transfer-encoding") || fields.values("content-length").any(|length| length != b"0");
+    fields.remove("transfer-encoding");
+    fields.remove("content-length");
+    says_so
 }
 
 fn status_line(head: &ResponseHead) -> BytesMut {

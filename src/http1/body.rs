@@ -57,21 +57,17 @@ impl Framing {
         Ok(Self::declared(fields, version)?.unwrap_or(Framing::Empty))
     }
 
-    /// The framing of a response with this status to a request that was not `HEAD`. A transfer coding overrules a
-    /// length, which must not be passed on then (RFC 9112 §6.3).
+    /// The framing of a response with this status to a request that was not `HEAD`.
     pub fn of_response(status: u16, fields: &Fields, version: Version) -> Result<Self, FramingError> {
-        let declared = match Self::declared(fields, version) {
-            Err(FramingError::Both) => Self::coded(fields, version).map(Some),
-            declared => declared,
-        }?;
         if status < 200 || status == 204 || status == 304 {
             return Ok(Framing::Empty);
         }
-        Ok(declared.unwrap_or(Framing::UntilClose))
+        Ok(Self::declared(fields, version)?.unwrap_or(Framing::UntilClose))
     }
 
-    /// Of all codings only `chunked`, once, in a version that has it (RFC 9112 §6.1).
-    fn coded(fields: &Fields, version: Version) -> Result<Self, FramingError> {
+    /// By the transfer coding alone: of all codings only `chunked`, once, in a version that has it (RFC 9112 §6.1). It
+    /// overrules a length, which must not be passed on then (RFC 9112 §6.3).
+    pub fn by_coding(fields: &Fields, version: Version) -> Result<Self, FramingError> {
         let mut codings = fields.values("transfer-encoding");
         let chunked = codings.next().is_some_and(|coding| coding.eq_ignore_ascii_case(b"chunked"));
         let only = codings.next().is_none() && version == Version::Http11;
@@ -83,7 +79,7 @@ impl Framing {
         match (fields.contains("transfer-encoding"), lengths.next()) {
             (false, None) => Ok(None),
             (true, Some(_)) => Err(FramingError::Both),
-            (true, None) => Self::coded(fields, version).map(Some),
+            (true, None) => Self::by_coding(fields, version).map(Some),
             (false, Some(length)) => {
                 let digits = std::str::from_utf8(length).ok().filter(|_| lengths.next().is_none());
                 let digits = digits.filter(|d| !d.is_empty() && d.bytes().all(|b| b.is_ascii_digit()));

@@ -128,21 +128,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         limits: HeadLimits,
         within: Duration,
     ) -> Result<ResponseHead, ReadHeadError> {
-        self.read_head(limits, within, |input| ResponseHead::parse(input, limits)).await
-    }
-
-    async fn read_head<H>(
-        &mut self,
-        limits: HeadLimits,
-        within: Duration,
-        parse: impl Fn(&[u8]) -> Result<Option<(H, usize)>, HeadError>,
-    ) -> Result<H, ReadHeadError> {
-        let (mut seen, mut deadline) = (0, None);
-        poll_fn(|cx| match self.poll_head(cx, limits, &mut seen, &parse) {
-            Poll::Pending => {
-                let deadline = *deadline.get_or_insert_with(|| clock::in_time(within));
-                self.alarm.poll(cx, deadline).map(|()| Err(ReadHeadError::TimedOut))
-            }
+        let (mut seen, deadline) = (0, clock::in_time(within));
+        poll_fn(|cx| match self.poll_response_head(cx, limits, &mut seen) {
+            Poll::Pending => self.alarm.poll(cx, deadline).map(|()| Err(ReadHeadError::TimedOut)),
             ready => ready,
         })
         .await

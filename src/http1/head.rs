@@ -24,6 +24,9 @@ pub struct HeadLimits {
 impl HeadLimits {
     /// More fields than any client sends; the parser's table is of this size.
     pub const MOST_FIELDS: usize = 128;
+
+    /// For a head that was made here: what came was bounded when it came.
+    pub const ANY: Self = Self { bytes: usize::MAX, fields: Self::MOST_FIELDS };
 }
 
 impl Default for HeadLimits {
@@ -271,7 +274,8 @@ impl ResponseHead {
         if input.starts_with(b"\r") || input.starts_with(b"\n") {
             return Err(HeadError::Malformed("an empty line before the start line"));
         }
-        let status = response.code.ok_or(HeadError::Malformed("no status code"))?;
+        let status =
+            response.code.filter(|code| *code >= 100).ok_or(HeadError::Malformed("the status code"))?;
         let mut raw = BytesMut::with_capacity(length + 64);
         raw.put_slice(format!("HTTP/1.{} {status} ", response.version.unwrap_or(1)).as_bytes());
         let start = raw.len();

@@ -113,6 +113,11 @@ impl Passing {
         Self { left: most, room, ..self }
     }
 
+    /// From now on each piece has so long to come.
+    pub fn expect_within(&mut self, read: Duration) {
+        (self.pace.read, self.deadline) = (read, None);
+    }
+
     /// Whether something of it was read.
     pub fn has_begun(&self) -> bool {
         self.begun

@@ -62,7 +62,7 @@ pub struct Times {
     pub idle: Duration,
     /// For the whole head, once it has begun.
     pub head: Duration,
-    /// For the whole body.
+    /// For the whole body; for each piece of one that is passed on.
     pub body: Duration,
     /// For the peer to take the answer, beside a millisecond for each of its bytes: a modem's pace is
     /// patience enough.

@@ -2,7 +2,7 @@
 //! panics if what it tries does not hold.
 
 use pollgate::dialect::rvp::{notification_to, read_callback};
-use pollgate::http1::{Fields, HeadLimits, Headers, RequestHead};
+use pollgate::http1::{Fields, Framing, HeadLimits, Headers, RequestHead, ResponseHead};
 use pollgate::mailbox::Class;
 use pollgate::registry::{File, import};
 
@@ -17,8 +17,33 @@ pub fn classifier(body: &[u8]) {
     notification_to(body);
 }
 
-/// The head of a request: what is accepted is still the same request after the gateway has changed it.
+/// The head of an answer: what is accepted is in the one form in which it is passed on, whatever it came in.
+fn answer(input: &[u8]) {
+    let Ok(Some((head, length))) = ResponseHead::parse(input, HeadLimits::default()) else { return };
+    assert!(length <= input.len());
+    let raw = head.raw();
+    let text = raw.strip_suffix(b"\r\n\r\n").expect("it ends with an empty line");
+    for line in text.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line)) {
+        let is_one_line = !line.is_empty() && !line.starts_with(b" ") && !line.starts_with(b"\t");
+        assert!(is_one_line && !line.contains(&b'\r'), "{}", line.escape_ascii());
+    }
+    let limits = HeadLimits { bytes: raw.len() + 1, fields: HeadLimits::MOST_FIELDS };
+    let (again, length) =
+        ResponseHead::parse(&raw, limits).expect("still a head").expect("still a whole one");
+    assert_eq!(
+        (again.status, again.version, again.raw(), length),
+        (head.status, head.version, raw.clone(), raw.len())
+    );
+    assert_eq!(
+        Framing::of_response(again.status, &again.fields, again.version),
+        Framing::of_response(head.status, &head.fields, head.version)
+    );
+}
+
+/// The head of a request: what is accepted is still the same request after the gateway has changed it. And that of an
+/// answer.
 pub fn head(input: &[u8]) {
+    answer(input);
     let Ok(Some((head, length))) = RequestHead::parse(input, HeadLimits::default()) else { return };
     assert!(length <= input.len());
     assert_eq!(head.raw(), input[..length], "the bytes as they came");

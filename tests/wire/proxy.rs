@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 
-use crate::support::{Gate, Message, Step, Upstream, answer, rvp, text};
+use crate::support::{ByHand, Gate, Message, Step, Upstream, answer, rvp, text};
 
 fn get(path: &str) -> Vec<u8> {
     text(&format!("GET {path} HTTP/1.1\nHost: im.example"), "")
@@ -15,6 +15,17 @@ fn get(path: &str) -> Vec<u8> {
 
 async fn upstream_errors(gate: &Gate, reason: &str) -> f64 {
     gate.metric(&format!("pollgate_upstream_errors_total{{reason=\"{reason}\",upstream=\"legacy\"}}")).await
+}
+
+/// A gateway before an upstream that does what it is told, and has all the time of the world for it.
+async fn by_hand() -> (ByHand, Gate) {
+    let raw = Upstream::by_hand().await;
+    let gate = Gate::with(|config| {
+        config.upstreams[0].address = raw.address();
+        config.upstreams[0].read_timeout = Duration::from_secs(3600);
+    });
+    let gate = gate.await;
+    (raw, gate)
 }
 
 #[tokio::test]
@@ -234,8 +245,7 @@ async fn an_interim_answer_decides_nothing() {
 /// A client that asks before it sends its body gets on, whether the upstream answers that or not.
 #[tokio::test]
 async fn a_client_that_awaits_a_go_ahead_gets_it() {
-    let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
+    let (mut raw, gate) = by_hand().await;
     let mut client = gate.client().await;
     client.send(text("PUT / HTTP/1.1\nHost: h\nExpect: 100-continue\nContent-Length: 5", "")).await;
     let mut server = raw.accept().await;
@@ -248,27 +258,58 @@ async fn a_client_that_awaits_a_go_ahead_gets_it() {
     assert_eq!(client.answer().await.status(), 200);
 }
 
-/// Who is refused does not send its body: what follows would be read as that.
+/// Who is refused does not send its body: what follows would be read as that. Only 100 tells it to go on.
 #[tokio::test]
 async fn a_client_that_awaits_a_go_ahead_and_is_refused_is_parted_with() {
-    let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
+    let (mut raw, gate) = by_hand().await;
+    for interim in ["", "HTTP/1.1 103 Early Hints\r\n\r\n"] {
+        let mut client = gate.client().await;
+        client.send(text("PUT / HTTP/1.1\nHost: h\nExpect: 100-continue\nContent-Length: 5", "")).await;
+        let mut server = raw.accept().await;
+        server.read_to(b"\r\n\r\n").await;
+        server.send(format!("{interim}HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n")).await;
+        if !interim.is_empty() {
+            assert_eq!(client.head_only().await.status(), 103);
+        }
+        let answer = client.answer().await;
+        assert_eq!((answer.status(), answer.field("connection").as_deref()), (417, Some("close")));
+        client.is_closed().await;
+        server.is_closed().await;
+    }
+}
+
+/// It is the upstream that takes too long, and not the client.
+#[tokio::test]
+async fn a_client_that_awaits_a_go_ahead_in_vain() {
+    let gate = Gate::with(|config| config.upstreams[0].read_timeout = Duration::from_millis(100)).await;
+    gate.upstream.script(|_| vec![Step::Wait(Arc::new(Notify::new()))]);
+    let put = "PUT / HTTP/1.1\nHost: h\nExpect: 100-continue\nContent-Length: 5";
+    assert_eq!(gate.ask(text(put, "")).await.status(), 504);
+    assert_eq!(upstream_errors(&gate, "timeout").await, 1.0);
+}
+
+/// That a server takes no other request says nothing of this one.
+#[tokio::test]
+async fn a_server_that_closes_may_begin_its_answer_before_it_has_read_the_request() {
+    let (mut raw, gate) = by_hand().await;
     let mut client = gate.client().await;
-    client.send(text("PUT / HTTP/1.1\nHost: h\nExpect: 100-continue\nContent-Length: 5", "")).await;
+    let body = "x".repeat(40_000);
+    client.send(text("PUT / HTTP/1.1\nHost: h\nContent-Length: 40001", &body[..20_000])).await;
     let mut server = raw.accept().await;
-    server.read_to(b"\r\n\r\n").await;
-    server.send("HTTP/1.1 417 No\r\nContent-Length: 0\r\n\r\n").await;
-    let answer = client.answer().await;
-    assert_eq!((answer.status(), answer.field("connection").as_deref()), (417, Some("close")));
-    client.is_closed().await;
-    server.is_closed().await;
+    server.read_to(b"x").await;
+    server.send("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 5\r\n\r\n").await;
+    let head = client.head_only().await;
+    assert_eq!((head.status(), head.field("connection").as_deref()), (200, Some("close")));
+    client.send(format!("{}!", &body[20_000..])).await;
+    server.read_to(b"!").await;
+    server.send("whole").await;
+    assert_eq!(String::from_utf8(client.rest().await).unwrap(), "whole");
 }
 
 /// The handshake of NTLM with a body: each of the connections goes on, whoever is ready first.
 #[tokio::test]
 async fn what_is_answered_early_is_sent_to_its_end_all_the_same() {
-    let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
+    let (mut raw, gate) = by_hand().await;
     let mut client = gate.client().await;
     let body = "x".repeat(40_000);
     client.send(text("PUT / HTTP/1.1\nHost: h\nContent-Length: 40000", &body[..30_000])).await;
@@ -285,12 +326,7 @@ async fn what_is_answered_early_is_sent_to_its_end_all_the_same() {
 /// Nobody needs the answer, and a legacy server has few connections to lose to requests for nobody.
 #[tokio::test]
 async fn a_client_that_goes_away_takes_its_request_with_it() {
-    let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| {
-        config.upstreams[0].address = raw.address();
-        config.upstreams[0].read_timeout = Duration::from_secs(3600);
-    })
-    .await;
+    let (mut raw, gate) = by_hand().await;
     for begun in ["", "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nbegin"] {
         let mut client = gate.client().await;
         client.send(get("/slow")).await;
@@ -491,8 +527,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_client() {
 
 #[tokio::test]
 async fn an_answer_may_come_before_the_request_is_sent() {
-    let mut raw = Upstream::by_hand().await;
-    let gate = Gate::with(|config| config.upstreams[0].address = raw.address()).await;
+    let (mut raw, gate) = by_hand().await;
     let mut client = gate.client().await;
     client.send(text("PUT / HTTP/1.1\nHost: h\nContent-Length: 100000", "only the start")).await;
     let mut server = raw.accept().await;

@@ -278,3 +278,15 @@ async fn without_poll_support_the_gateway_is_transparent() {
     }
     assert_eq!(gate.upstream.seen().len(), 4, "a poll is ours even then");
 }
+
+#[tokio::test]
+async fn a_subscription_that_grows_too_large_leaves_no_mailbox() {
+    let gate = Gate::with(|config| config.limits.header_fields = 128).await;
+    let login = String::from_utf8(rvp::login("kari", "http://10.1.2.3:1234")).unwrap();
+    let lines: Vec<&str> = login.trim_end().lines().filter(|line| !line.starts_with("Call-Back")).collect();
+    // As many as there may be, and the address of the gateway's own is one more.
+    let more: String = (lines.len()..129).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let answer = gate.ask(format!("{}\r\n{more}\r\n", lines.join("\r\n"))).await;
+    assert_eq!(answer.status(), 431, "{}", answer.raw_text());
+    gate.mailboxes(0).await;
+}

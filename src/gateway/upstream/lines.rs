@@ -16,9 +16,11 @@ use std::time::Duration;
 use pingora_pool::{ConnectionMeta, ConnectionPool};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
-use crate::tls::Stream;
+use super::Server;
+use crate::tls::{Roots, Stream};
 
 /// How many idle connections are kept that clients share.
 const MOST_SHARED: usize = 1024;
@@ -42,6 +44,14 @@ pub struct Destination {
     pub address: SocketAddr,
     /// Within TLS: which authorities were believed, and of whom.
     pub trust: Option<(u64, String)>,
+}
+
+impl Destination {
+    /// Where a connection to this server leads if these authorities are believed.
+    pub fn new(server: &Server, roots: Option<&Roots>) -> Self {
+        let trust = roots.map(|roots| (roots.generation(), server.config.host().to_owned()));
+        Self { address: server.address, trust }
+    }
 }
 
 struct Idle {
@@ -123,11 +133,12 @@ pub(super) async fn new(stream: Stream) -> Line {
 
 /// Whether the server neither ended it nor said anything.
 async fn is_silent(stream: &mut Stream) -> bool {
-    poll_fn(|cx| {
+    let is_silent = poll_fn(|cx| {
         let mut byte = [0];
         Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending())
-    })
-    .await
+    });
+    // Whoever has done much in a row must not take that for silence.
+    unconstrained(is_silent).await
 }
 
 #[cfg(test)]

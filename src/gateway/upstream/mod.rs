@@ -38,7 +38,7 @@ use crate::http1::Connection;
 use crate::http1::client::CallError;
 use crate::mailbox::MailboxId;
 use crate::telemetry::{Metrics, UpstreamCounters};
-use crate::tls::{self, Stream, Trust};
+use crate::tls::{self, Roots, Stream, Trust};
 use crate::watched::Unusable;
 
 /// Of how many subscriptions it is remembered which server granted them; each takes less than a hundred bytes.
@@ -224,21 +224,19 @@ impl Upstream {
         mailboxes.iter().find_map(|mailbox| granted.get(mailbox).copied())
     }
 
-    /// Where a connection to this server leads.
-    pub(super) fn destination(&self, server: &Server) -> Destination {
-        let trust = self.trust.as_ref().map(|trust| trust.current(clock::now()).generation());
-        let trust = trust.map(|generation| (generation, server.config.host().to_owned()));
-        Destination { address: server.address, trust }
+    /// Whom to believe now, if it is spoken to within TLS.
+    pub(super) fn roots(&self) -> Option<Arc<Roots>> {
+        self.trust.as_ref().map(|trust| trust.current(clock::now()))
     }
 
-    /// A connection to a server, to be kept.
-    pub(super) async fn line(&self, server: &Server) -> Result<Line, CallError> {
-        Ok(lines::new(connect(&self.config, server, self.trust.as_deref()).await?).await)
+    /// A connection to a server, which leads there as the [destination](Destination::new) with the same roots says.
+    pub(super) async fn line(&self, server: &Server, roots: Option<&Roots>) -> Result<Line, CallError> {
+        Ok(lines::new(connect(&self.config, server, roots).await?).await)
     }
 
-    /// A connection to a server for one request.
+    /// A connection to a server that is not kept.
     pub(super) async fn connect(&self, server: &Server) -> Result<Connection<Stream>, CallError> {
-        connect(&self.config, server, self.trust.as_deref()).await.map(Connection::new)
+        connect(&self.config, server, self.roots().as_deref()).await.map(Connection::new)
     }
 }
 
@@ -251,14 +249,13 @@ impl Granted {
 async fn connect(
     upstream: &config::Upstream,
     server: &Server,
-    trust: Option<&Trust>,
+    roots: Option<&Roots>,
 ) -> Result<Stream, CallError> {
     let connected = async {
         let stream = TcpStream::connect(server.address).await.map_err(CallError::Connect)?;
         stream.set_nodelay(true)?;
-        let Some(trust) = trust else { return Ok(Stream::Plain(stream)) };
-        let roots = trust.current(clock::now());
-        tls::connect(stream, server.config.host(), &roots).await.map_err(CallError::Tls)
+        let Some(roots) = roots else { return Ok(Stream::Plain(stream)) };
+        tls::connect(stream, server.config.host(), roots).await.map_err(CallError::Tls)
     };
     let within = upstream.connect_timeout;
     timeout(within, connected).await.unwrap_or(Err(CallError::TimedOut(within)))

@@ -199,7 +199,8 @@ struct Look {
 
 impl Look {
     async fn look(&self, server: &Server) -> Result<u16, CallError> {
-        let stream = connect(&self.upstream, server, self.trust.as_deref()).await?;
+        let roots = self.trust.as_ref().map(|trust| trust.current(clock::now()));
+        let stream = connect(&self.upstream, server, roots.as_deref()).await?;
         let path = &self.upstream.health_check.path;
         if path.is_empty() {
             return Ok(200);

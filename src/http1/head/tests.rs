@@ -164,6 +164,7 @@ fn answers_are_read() {
         ("HTTP/1.1 204\r\n\r\n", Some((204, ""))),
         ("HTTP/1.1 20 X\r\n\r\n", None),
         ("HTTP/1.1 2000 X\r\n\r\n", None),
+        ("HTTP/1.1 020 X\r\n\r\n", None),
         ("HTTP/3.0 200 X\r\n\r\n", None),
         ("HTTP/1.1 200 Tr\u{e8}s  bien\r\n\r\n", Some((200, "Tr\u{e8}s  bien"))),
         ("HTTP/1.1 200 X\nA: b\r\n\n", Some((200, "X"))),

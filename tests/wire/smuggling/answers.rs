@@ -159,3 +159,20 @@ async fn rfc9112_2_2_bare_line_feeds_of_an_answer_end_here() {
     assert!(!lone, "{}", told.raw_text());
     assert_eq!((told.number("content-length"), told.body_text().as_str()), (Some(5), "hello"));
 }
+
+/// A 204 has no body, and who says that there is one may send it all the same.
+#[tokio::test]
+async fn rfc9112_6_1_an_answer_without_a_body_says_nothing_of_one() {
+    let gate = Gate::start().await;
+    for (framing, connections) in [("Transfer-Encoding: chunked", 2), ("Content-Length: 5", 2), ("X: 1", 1)] {
+        gate.upstream.answers(format!("HTTP/1.1 204 No Content\r\n{framing}\r\n\r\n"));
+        let before = gate.upstream.connections();
+        // The first may find one that is kept still.
+        for _ in 0..3 {
+            let answer = gate.ask(NEXT).await;
+            assert_eq!((answer.field("transfer-encoding"), answer.field("content-length")), (None, None));
+        }
+        assert!(gate.upstream.connections() - before <= 3, "{framing}");
+        assert_eq!(gate.upstream.connections() - before >= 2, connections == 2, "{framing}");
+    }
+}

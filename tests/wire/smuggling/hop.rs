@@ -1,5 +1,7 @@
 //! Fields that are for the next hop only.
 
+use pollgate::config::Forwarded;
+
 use crate::support::{Gate, rvp, text};
 
 #[tokio::test]
@@ -93,4 +95,23 @@ async fn rfc9110_7_6_1_an_upstream_nominates_nothing_that_matters() {
             assert_eq!(client.answer().await.body_text(), "ok", "{name}");
         }
     }
+}
+
+/// Nor what the gateway itself says to the upstream.
+#[tokio::test]
+async fn rfc9110_7_6_1_a_client_nominates_nothing_of_the_gateways() {
+    let gate = Gate::with(|config| config.upstreams[0].forwarded = Some(Forwarded::XForwardedFor)).await;
+    let head =
+        "GET / HTTP/1.1\nHost: im.example\nX-Forwarded-For: 192.0.2.1\nConnection: X-Forwarded-For, close";
+    let mut client = gate.client().await;
+    client.send(text(head, "")).await;
+    assert_eq!(client.answer().await.status(), 200);
+    client.is_closed().await;
+    assert_eq!(gate.upstream.last().all("x-forwarded-for"), ["127.0.0.1"]);
+    let login = String::from_utf8(rvp::login("kari", "http://10.1.2.3:1234")).unwrap();
+    let login = login.replace("Content-Length: 0", "Content-Length: 0\r\nConnection: Call-Back");
+    gate.ask(login).await;
+    let request = gate.upstream.last();
+    assert!(!request.raw_text().contains("10.1.2.3"), "{}", request.raw_text());
+    assert_eq!(request.all("call-back").len(), 1, "the address of the gateway's own: {}", request.raw_text());
 }

@@ -17,7 +17,7 @@ pub use gate::{CLIENT, Gate, Login, bodies, exchange, life_times, poll};
 pub use message::Message;
 pub use multipart::{parts, request};
 pub use socket::Socket;
-pub use upstream::{Step, Upstream, answer};
+pub use upstream::{ByHand, Step, Upstream, answer};
 
 /// How long anything may take that a test waits for: far longer than it takes, so that a busy machine
 /// fails no test.
