@@ -206,7 +206,7 @@ pub struct EdgeLimits {
     pub header_timeout: Duration,
     /// For the body: the whole of what is read here, as short bodies are, each piece of what is passed on.
     pub body_timeout: Duration,
-    /// For a client to take an answer, beside a millisecond for each of its bytes.
+    /// For a client to take an answer, or each piece of one that is passed on, beside a millisecond for each byte.
     pub write_timeout: Duration,
     /// For the next request on a connection.
     pub idle_timeout: Duration,
