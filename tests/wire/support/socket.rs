@@ -71,6 +71,11 @@ impl Socket {
         Self { stream: Box::new(stream), input: Vec::new(), patient: true }
     }
 
+    /// The same, driven by the test itself, which is not to hang.
+    pub fn driven(stream: impl Wire + 'static) -> Self {
+        Self { patient: false, ..Self::accepted(stream) }
+    }
+
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within("write", self.stream.write_all(bytes.as_ref())).await.expect("written");
     }

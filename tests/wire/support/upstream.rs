@@ -50,7 +50,7 @@ impl ByHand {
 
     pub async fn accept(&mut self) -> Socket {
         let (stream, _) = within("a connection", self.0.accept()).await.expect("a connection");
-        Socket::accepted(stream)
+        Socket::driven(stream)
     }
 }
 
