@@ -6,9 +6,7 @@
 //! the place to poll.
 
 use std::net::{IpAddr, SocketAddr};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,7 +26,8 @@ use crate::dialect::{Choice, Dialect, Grant, Reading};
 use crate::http1::client::CallError;
 use crate::http1::{
     Allowance, Connection, Framing, HeadError, HeadLimits, Headers, Pace, PassError, Passing, ReadHeadError,
-    RequestHead, Response, ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, read_body, refuse,
+    RequestHead, Response, ResponseHead, ServeLimits, Times, Version, answer_to_bad_head, is_silent,
+    read_body, refuse,
 };
 use crate::tls::Stream;
 
@@ -247,7 +246,9 @@ impl Relay {
         request: Bytes,
         content: Option<&Bytes>,
     ) -> Result<ResponseHead, Broken> {
-        if gateway.as_mut().is_some_and(has_ended) {
+        if let Some(line) = gateway
+            && !(line.input_mut().is_empty() && is_silent(line.stream_mut()).await)
+        {
             *gateway = None;
         }
         let line = match gateway {
@@ -379,15 +380,6 @@ impl AnswerBody {
             None => Grant::default(),
         }
     }
-}
-
-/// Whether the other side ended the connection while it was idle.
-fn has_ended(line: &mut Connection<Stream>) -> bool {
-    let mut context = Context::from_waker(Waker::noop());
-    let ended =
-        matches!(pin!(std::future::poll_fn(|cx| line.poll_closed(cx))).poll(&mut context), Poll::Ready(()));
-    // An answer that nobody asked for belongs to no request.
-    ended || !line.input_mut().is_empty()
 }
 
 async fn write(client: &mut Connection<TcpStream>, bytes: Bytes) -> Result<(), Broken> {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{BufMut, Bytes, BytesMut};
 use tokio::time::timeout;
 
-use super::{Gateway, subscribe};
+use super::{Gateway, hop, subscribe};
 use crate::clock;
 use crate::config::DeepAck;
 use crate::dialect::{CallbackRefusal, Dialect, Verdict};
@@ -200,23 +200,13 @@ fn only_one(mut found: Vec<Found>) -> Result<Found, CallbackRefusal> {
 /// on (RFC 9110 §7.6.1) and without `Host`, which is the gateway's. `Content-Length` tells the length of
 /// the body as it is kept.
 fn kept_header_lines(head: &RequestHead, body_length: usize) -> Bytes {
-    const OF_THE_CONNECTION: [&str; 9] = [
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authorization",
-        "te",
-        "trailer",
-        "transfer-encoding",
-        "upgrade",
-        "host",
-    ];
+    const OF_OURS: [&str; 4] = ["proxy-authorization", "transfer-encoding", "host", "expect"];
     let nominated: Vec<&str> = head.fields.list("connection").collect();
     let mut lines = BytesMut::with_capacity(head.length());
     let mut has_length = false;
     for (name, value) in head.fields.iter() {
         let is = |other: &&str| name.eq_ignore_ascii_case(other.as_bytes());
-        if OF_THE_CONNECTION.iter().any(is) || nominated.iter().any(is) || is(&"expect") {
+        if hop::OF_ONE_HOP.iter().chain(&OF_OURS).any(is) || nominated.iter().any(is) {
             continue;
         }
         has_length |= is(&"content-length");

@@ -6,7 +6,8 @@ use crate::http1::{FieldList, Framing, HeadError, HeadLimits, Headers, RequestHe
 
 /// Fields of one hop, whether or not `Connection` names them (RFC 9110 §7.6.1), and what announces trailers,
 /// which are not passed on.
-const OF_ONE_HOP: [&str; 6] = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
+pub const OF_ONE_HOP: [&str; 6] =
+    ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"];
 
 /// What `Connection` must not take away.
 const KEPT: [&str; 2] = ["content-length", "transfer-encoding"];

@@ -13,7 +13,8 @@
 //! - [`answers`]: what the body of an answer says of a subscription.
 //! - [`own`]: how a client is served that signs in: by its own setting, or by a policy.
 //! - [`passage`]: a request on its way.
-//! - [`onward`]: what goes on to an upstream; [`proxy`]: a request to a server, and its answer back.
+//! - [`onward`]: what goes on to an upstream; [`proxy`]: a request to a server, and its answer back;
+//!   [`request_body`]: the body of the one.
 //! - [`hop`]: what of an answer is for the gateway alone; [`description`]: what in it names the server's own
 //!   address.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
@@ -43,6 +44,7 @@ mod passage;
 pub mod poll;
 mod proxy;
 pub mod public;
+mod request_body;
 pub mod subscribe;
 mod tether;
 mod tls;

@@ -82,6 +82,10 @@ impl Failure {
     pub(super) fn broken(what: impl ToString) -> Self {
         Self::Upstream(UpstreamError::Broken, what.to_string())
     }
+
+    pub(super) fn timed_out() -> Self {
+        Self::Upstream(UpstreamError::TimedOut, "it took too long".to_owned())
+    }
 }
 
 impl Passage {
@@ -218,7 +222,7 @@ impl Passage {
             kept => self.answer = kept,
         }
         match &mut self.rewriter {
-            Some(rewriter) => rewriter.pass(Some(piece), is_last),
+            Some(rewriter) => rewriter.pass(&piece, is_last),
             None => Some(piece),
         }
     }

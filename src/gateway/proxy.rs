@@ -6,20 +6,20 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::task::{Poll, ready};
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::hop;
 use super::passage::{Failure, Passage};
+use super::request_body::RequestBody;
 use super::upstream::Line;
 use crate::clock;
 use crate::config::HostMode;
 use crate::http1::{
     Allowance, BodyError, Connection, FieldList, Framing, FramingError, HeadLimits, Headers, Pace, PassError,
     Passing, ReadHeadError, Reply, RequestHead, Response, ResponseHead, Times, Version, answer_to_bad_body,
-    with_date,
+    date,
 };
 use crate::telemetry::UpstreamError;
 use crate::tls::Stream;
@@ -91,13 +91,8 @@ impl From<Failure> for Unanswered {
 impl Exchange {
     pub(super) fn new(client: Connection<Stream>, request: Request, passage: Passage, times: Times) -> Self {
         let Request { head, keep_alive, content, framing, most, room } = request;
-        let of_server = passage.upstream.config.read_timeout;
-        let awaits = framing != Framing::Empty && head.fields.contains("expect");
-        // Who waits to be told to go on waits for the server.
-        let pace = Pace { read: if awaits { of_server } else { times.body }, write: of_server };
-        let passing = Passing::new(framing, framing == Framing::Chunked, pace).within(most, room);
-        let state = if framing == Framing::Empty { BodyState::Done } else { BodyState::Going };
-        let body = RequestBody { passing, state, awaits, each_within: times.body };
+        let pace = Pace { read: times.body, write: passage.upstream.config.read_timeout };
+        let body = RequestBody::new(framing, most, room, pace, head.fields.contains("expect"));
         Self { client, head, keep_alive, content, body, passage, times, status: 0 }
     }
 
@@ -186,7 +181,7 @@ impl Exchange {
         let sent = line.write(head, self.content.clone(), config.read_timeout).await;
         match sent {
             Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(timed_out().into()),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(Failure::timed_out().into()),
             // It may have said why.
             Err(_) => self.body.give_up(),
         }
@@ -218,12 +213,12 @@ impl Exchange {
                 Poll::Ready(Err(error)) => error,
                 Poll::Pending if body.is_going() => return Poll::Pending,
                 Poll::Pending => {
-                    if body.is_done() && client.poll_closed(cx).is_ready() {
+                    if body.is_left(cx, client) {
                         return Poll::Ready(Err(Failure::Gone.into()));
                     }
                     let answer_by = *answer_by.get_or_insert_with(|| clock::in_time(within));
                     ready!(client.poll_alarm(cx, answer_by));
-                    return Poll::Ready(Err(timed_out().into()));
+                    return Poll::Ready(Err(Failure::timed_out().into()));
                 }
             };
             let silent = matches!(failed, ReadHeadError::Closed | ReadHeadError::Io(_)) && seen == 0;
@@ -246,11 +241,8 @@ impl Exchange {
         let mut fields = head.fields.to_list();
         hop::end(&mut fields);
         remove_framing(&mut fields);
-        let mut out = status_line(head);
-        fields.write(&mut out);
-        out.put_slice(b"\r\n");
-        let written = self.client.write(out.freeze(), Bytes::new(), self.times.write).await;
-        written.map_err(|_| Failure::Gone)
+        let passed = self.client.write(written(head, &fields), Bytes::new(), self.times.write).await;
+        passed.map_err(|_| Failure::Gone)
     }
 
     /// The answer as it goes to the client, and which connections are kept after it.
@@ -280,7 +272,7 @@ impl Exchange {
         let is_odd = head.status == 204 && remove_framing(&mut fields);
         // RFC 9112 §6.1, §6.3: what else such a server says is not to be trusted.
         let server = head.keep_alive() && framing != Framing::UntilClose && !is_both && !is_odd;
-        if self.body.awaits {
+        if self.body.is_awaited() {
             // It will not come.
             self.body.give_up();
         }
@@ -290,15 +282,12 @@ impl Exchange {
             && !self.body.is_given_up()
             && (server || self.body.is_done());
         hop::keep_alive(&mut fields, version, client);
-        let mut out = status_line(head);
-        fields.write(&mut out);
         if !fields.contains("date") {
             // RFC 9110 §6.6.1
-            with_date(clock::wall(), |line| out.put_slice(line.as_bytes()));
+            fields.set("Date", date(clock::wall()));
         }
-        out.put_slice(b"\r\n");
         let pace = Pace { read: self.passage.upstream.config.read_timeout, write: self.times.write };
-        Ok((Passing::new(framing, chunked, pace).behind(out.freeze()), Kept { client, server }))
+        Ok((Passing::new(framing, chunked, pace).behind(written(head, &fields)), Kept { client, server }))
     }
 
     /// Passes the answer on until all of it was read.
@@ -311,13 +300,13 @@ impl Exchange {
         poll_fn(|cx| {
             body.poll(cx, client, line)?;
             match answer.poll_read(cx, line, client, |piece, is_last| passage.content(piece, is_last)) {
-                Poll::Ready(Err(PassError::Read(BodyError::TimedOut))) => Poll::Ready(Err(timed_out())),
+                Poll::Ready(Err(PassError::Read(BodyError::TimedOut))) => {
+                    Poll::Ready(Err(Failure::timed_out()))
+                }
                 Poll::Ready(Err(PassError::Read(error))) => Poll::Ready(Err(Failure::broken(error))),
                 Poll::Ready(Err(PassError::Write(_))) => Poll::Ready(Err(Failure::Gone)),
                 Poll::Ready(Ok(())) => Poll::Ready(Ok(())),
-                Poll::Pending if body.is_done() && client.poll_closed(cx).is_ready() => {
-                    Poll::Ready(Err(Failure::Gone))
-                }
+                Poll::Pending if body.is_left(cx, client) => Poll::Ready(Err(Failure::Gone)),
                 Poll::Pending => Poll::Pending,
             }
         })
@@ -338,7 +327,7 @@ impl Exchange {
         let method = self.head.method();
         let is_harmless = HARMLESS.contains(&method)
             || http::Method::from_bytes(method.as_bytes()).is_ok_and(|method| method.is_idempotent());
-        is_harmless && !self.body.passing.has_begun()
+        is_harmless && !self.body.has_begun()
     }
 
     /// Tells the client what went wrong, if it has no answer yet, and closes its connection.
@@ -395,88 +384,6 @@ impl Exchange {
     }
 }
 
-/// The body of a request on its way.
-struct RequestBody {
-    passing: Passing,
-    state: BodyState,
-    /// Whether the client waits to be told that it may come.
-    awaits: bool,
-    /// How long each piece of it may take to come.
-    each_within: Duration,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum BodyState {
-    Going,
-    Done,
-    /// The server takes no more of it.
-    GivenUp,
-}
-
-impl RequestBody {
-    fn is_going(&self) -> bool {
-        self.state == BodyState::Going
-    }
-
-    fn is_done(&self) -> bool {
-        self.state == BodyState::Done
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.state == BodyState::GivenUp
-    }
-
-    fn give_up(&mut self) {
-        if self.is_going() {
-            self.state = BodyState::GivenUp;
-        }
-    }
-
-    /// The client need not wait any more.
-    fn may_come(&mut self) {
-        if self.awaits {
-            self.awaits = false;
-            self.passing.expect_within(self.each_within);
-        }
-    }
-
-    /// Another server takes it, of which the first has seen nothing.
-    fn begin_again(&mut self) {
-        if self.is_given_up() {
-            self.state = BodyState::Going;
-        }
-    }
-
-    /// Passes it on as far as it goes now.
-    fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-        client: &mut Connection<Stream>,
-        line: &mut Connection<Line>,
-    ) -> Result<(), Failure> {
-        if !self.is_going() {
-            return Ok(());
-        }
-        let passed = self.passing.poll_pass(cx, client, line, |piece, _| Some(piece));
-        if self.passing.has_begun() {
-            self.may_come();
-        }
-        match passed {
-            Poll::Pending => {}
-            Poll::Ready(Ok(())) => self.state = BodyState::Done,
-            // What it waited for is the server's word.
-            Poll::Ready(Err(PassError::Read(BodyError::TimedOut))) if self.awaits => return Err(timed_out()),
-            Poll::Ready(Err(PassError::Read(error))) => return Err(Failure::Body(error)),
-            Poll::Ready(Err(PassError::Write(error))) if error.kind() == io::ErrorKind::TimedOut => {
-                return Err(timed_out());
-            }
-            // It may say why.
-            Poll::Ready(Err(PassError::Write(_))) => self.give_up(),
-        }
-        Ok(())
-    }
-}
-
 /// Takes out what says where a body ends, from an answer that has none (RFC 9112 §6.1, RFC 9110 §8.6). Whether that
 /// says that there is one.
 fn remove_framing(fields: &mut FieldList) -> bool {
@@ -487,16 +394,15 @@ fn remove_framing(fields: &mut FieldList) -> bool {
     says_so
 }
 
-fn status_line(head: &ResponseHead) -> BytesMut {
+/// The head of an answer as the client gets it, with these fields.
+fn written(head: &ResponseHead, fields: &FieldList) -> Bytes {
     let mut out = BytesMut::with_capacity(512);
     out.put_slice(format!("HTTP/1.1 {} ", head.status).as_bytes());
     out.put_slice(head.reason());
     out.put_slice(b"\r\n");
-    out
-}
-
-fn timed_out() -> Failure {
-    Failure::Upstream(UpstreamError::TimedOut, "it took too long".to_owned())
+    fields.write(&mut out);
+    out.put_slice(b"\r\n");
+    out.freeze()
 }
 
 fn bad_gateway(kind: UpstreamError) -> Response {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::unconstrained;
 use tokio::time::{Instant, timeout};
 
 use super::alarm::Alarm;
@@ -376,6 +377,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // A client that goes on sending, or that is gone, has had its answer.
         let _ = timeout(LINGER, drain).await;
     }
+}
+
+/// Whether the other side of an idle connection neither ended it nor said anything that nobody asked for.
+pub async fn is_silent(stream: &mut (impl AsyncRead + Unpin)) -> bool {
+    let is_silent = poll_fn(|cx| {
+        let mut byte = [0];
+        Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending())
+    });
+    // Whoever has done much in a row must not take that for silence.
+    unconstrained(is_silent).await
 }
 
 /// Parses when a line has ended behind what was `seen`, and not with each piece: a head that comes byte by byte costs

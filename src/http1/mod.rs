@@ -30,12 +30,12 @@ mod serve;
 
 pub use body::{BodyError, ChunkScanner, Framing, FramingError};
 pub use budget::{Allowance, Budget, NoMemory};
-pub use connection::{Connection, ReadHeadError, Waited};
+pub use connection::{Connection, ReadHeadError, Waited, is_silent};
 pub use fields::{FieldList, Fields, Headers, field_lines};
 pub use head::{HeadError, HeadLimits, RequestHead, ResponseHead, Version};
 pub use passing::{Pace, PassError, Passing};
 pub use pieces::Pieces;
-pub use response::{Response, reason_phrase, with_date};
+pub use response::{Response, date, reason_phrase};
 pub use serve::{
     Reply, Request, ServeLimits, Service, Times, answer_to_bad_body, answer_to_bad_head, read_body, refuse,
     serve,

@@ -297,7 +297,7 @@ impl Passing {
 
     /// Sets what is to be written next.
     fn write(&mut self, piece: Bytes, is_last: bool) {
-        let chunk_head = format!("{:X}\r\n", piece.len());
+        let chunk_head = if self.chunked { format!("{:X}\r\n", piece.len()) } else { String::new() };
         let (before, after): (&[u8], &[u8]) = match (self.chunked, piece.is_empty()) {
             (true, false) if is_last => (chunk_head.as_bytes(), b"\r\n0\r\n\r\n"),
             (true, false) => (chunk_head.as_bytes(), b"\r\n"),

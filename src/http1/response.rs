@@ -135,7 +135,7 @@ impl Response {
         let _ = Line(&mut head).write_str(&self.reason);
         head.push_str("\r\n");
         head.push_str(&self.field_lines);
-        with_date(now, |line| head.push_str(line));
+        push_date(&mut head, now);
         head
     }
 }
@@ -156,19 +156,24 @@ impl std::fmt::Write for Line<'_> {
     }
 }
 
-/// Gives the line of a `Date` field. Most answers are of the same second as the one before.
-pub fn with_date<R>(now: SystemTime, line: impl FnOnce(&str) -> R) -> R {
+/// The value of a `Date` field.
+pub fn date(now: SystemTime) -> String {
+    httpdate::fmt_http_date(now)
+}
+
+/// Most answers are of the same second as the one before.
+fn push_date(head: &mut String, now: SystemTime) {
     thread_local! {
         static LATEST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
     }
     let second = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    LATEST.with_borrow_mut(|(of, latest)| {
+    LATEST.with_borrow_mut(|(of, line)| {
         if *of != second {
             *of = second;
-            *latest = format!("Date: {}\r\n", httpdate::fmt_http_date(now));
+            *line = format!("Date: {}\r\n", date(now));
         }
-        line(latest)
-    })
+        head.push_str(line);
+    });
 }
 
 fn is_token(name: &str) -> bool {

@@ -4,22 +4,19 @@
 //! been idle for too long. One that a client may have authenticated is kept under that client's number, in a pool of
 //! its own, and found by nobody else; it ends with the client.
 
-use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use pingora_pool::{ConnectionMeta, ConnectionPool};
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::Server;
+use crate::http1::is_silent;
 use crate::tls::{Roots, Stream};
 
 /// How many idle connections are kept that clients share.
@@ -77,7 +74,7 @@ impl Lines {
             }
             // Whoever watched it lets go of it now.
             let mut stream = idle.stream.lock_owned().await;
-            if is_silent(&mut stream).await {
+            if is_silent(&mut *stream).await {
                 return Some(Pin::new(stream));
             }
         }
@@ -129,16 +126,6 @@ fn end_all(pool: &ConnectionPool<Idle>, key: u64) {
 /// A connection that was just made.
 pub(super) async fn new(stream: Stream) -> Line {
     Pin::new(Arc::new(Mutex::new(stream)).lock_owned().await)
-}
-
-/// Whether the server neither ended it nor said anything.
-async fn is_silent(stream: &mut Stream) -> bool {
-    let is_silent = poll_fn(|cx| {
-        let mut byte = [0];
-        Poll::Ready(Pin::new(&mut *stream).poll_read(cx, &mut ReadBuf::new(&mut byte)).is_pending())
-    });
-    // Whoever has done much in a row must not take that for silence.
-    unconstrained(is_silent).await
 }
 
 #[cfg(test)]
