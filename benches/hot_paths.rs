@@ -12,7 +12,9 @@ use pollgate::auth::htdigest::with_user;
 use pollgate::auth::{Settings, Verifier};
 use pollgate::dialect::rvp;
 use pollgate::http1::{ChunkScanner, HeadLimits, RequestHead};
-use pollgate::mailbox::{BatchLimits, Class, EventId, Limits, Mailbox, Message, Outcome, Timestamp};
+use pollgate::mailbox::{
+    Acknowledgement, BatchLimits, Class, EventId, Limits, Mailbox, Message, Outcome, Take, Timestamp,
+};
 
 const ROOM: BatchLimits = BatchLimits { messages: 100, bytes: 1 << 20 };
 
@@ -56,10 +58,10 @@ fn mailbox(c: &mut Criterion) {
                     id += 1;
                     mailbox.offer(EventId(id), message.clone(), None, &limits, now).outcome.unwrap();
                 }
-                mailbox.begin_poll(None);
-                let batch = mailbox.take(ROOM).unwrap();
+                mailbox.begin_poll(Acknowledgement::default());
+                let batch = mailbox.take(Take::up_to(ROOM), || None).unwrap();
                 mailbox.settle(batch.handout, Outcome::Written);
-                mailbox.begin_poll(Some(EventId(id)))
+                mailbox.begin_poll(Some(EventId(id)).into())
             });
         });
     }

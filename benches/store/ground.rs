@@ -7,7 +7,7 @@ use std::time::Duration;
 use pollgate::clock;
 use pollgate::mailbox::{
     BatchLimits, Bound, CallbackToken, Class, EventId, Limits, MailboxId, Message, Outcome, PollKey,
-    Subscription,
+    Subscription, Take,
 };
 use pollgate::store::{
     Bell, Caps, CommitWatch, DiskOptions, DiskStore, MailboxStore, NewMailbox, Shares, Taken,
@@ -96,10 +96,10 @@ pub async fn drain(store: &Arc<DiskStore>, mailboxes: &[MailboxId]) -> usize {
     for mailbox in mailboxes {
         let mut last = EventId(0);
         loop {
-            let (turn, _) = store.begin_poll(*mailbox, Some(last), &Bell::default()).unwrap();
-            let taken = store.take(*mailbox, turn, room, false, &limits(), clock::now()).await.0;
-            let Taken::Batch(batch) = taken else { break };
-            store.settle(*mailbox, batch.handout, Outcome::Written);
+            let (turn, _) = store.begin_poll(*mailbox, Some(last).into(), &Bell::default()).unwrap();
+            let taken = store.take(*mailbox, turn, Take::up_to(room), &limits(), clock::now()).await.0;
+            let Taken::Batch(batch, mut settlement) = taken else { break };
+            settlement.settle(Outcome::Written);
             all += batch.messages.len();
             last = batch.messages.last().map_or(last, |m| m.id);
         }

@@ -43,8 +43,12 @@ pub struct Poller {
     path: String,
     credentials: Option<Credentials>,
     connection: Option<Connection<Stream>>,
-    last_event_id: Option<u64>,
-    /// Whether the last answer brought messages.
+    /// The newest message that came; 0 at first.
+    newest: u64,
+    /// By which id all that came is acknowledged. It is sent from the first poll on, so that the gateway never takes a
+    /// next poll for an acknowledgement.
+    last_event_id: u64,
+    /// Whether the last answer brought something that is not acknowledged yet.
     unacknowledged: bool,
     /// The challenge that is being answered, and how often its nonce was used.
     challenge: Option<(Challenge, u32)>,
@@ -100,7 +104,7 @@ impl Poller {
     /// Polls this mailbox, as this user if that is asked for; within TLS `trust` says whom to believe that it is
     /// the gateway.
     pub fn new(target: Target, credentials: Option<Credentials>, trust: Option<Arc<Trust>>) -> Self {
-        Self::at(Reach::new(target.address, trust), target.host, target.path, credentials, None)
+        Self::at(Reach::new(target.address, trust), target.host, target.path, credentials, 0)
     }
 
     /// The same at a gateway that is reached so, from behind this message on.
@@ -109,7 +113,7 @@ impl Poller {
         host: String,
         path: String,
         credentials: Option<Credentials>,
-        last_event_id: Option<u64>,
+        newest: u64,
     ) -> Self {
         Self {
             reach,
@@ -117,7 +121,8 @@ impl Poller {
             path,
             credentials,
             connection: None,
-            last_event_id,
+            newest,
+            last_event_id: newest,
             unacknowledged: false,
             challenge: None,
             backoff: Backoff::default(),
@@ -215,10 +220,8 @@ impl Poller {
             .with("Accept", "application/json")
             .with("Prefer", format_args!("wait={}", wait.as_secs()))
             .with("User-Agent", concat!("pollgate/", env!("CARGO_PKG_VERSION")))
-            .with("Content-Length", 0);
-        if let Some(id) = self.last_event_id {
-            request = request.with("Last-Event-ID", id);
-        }
+            .with("Content-Length", 0)
+            .with("Last-Event-ID", self.last_event_id);
         if let (Some((challenge, uses)), Some(credentials)) = (&mut self.challenge, &self.credentials) {
             *uses += 1;
             let cnonce = format!("{:032x}", rand::random::<u128>());
@@ -258,6 +261,7 @@ impl Poller {
             let text = String::from_utf8_lossy(&answer.body);
             text.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(200).collect()
         };
+        let answer_id = fields.text("last-event-id").and_then(|value| value.parse().ok());
         let status = answer.head.status;
         if matches!(status, 200 | 204) {
             let asked = Some(Duration::from_secs(number("poll-interval"))).filter(|asked| !asked.is_zero());
@@ -267,18 +271,18 @@ impl Poller {
             200 => {
                 let mut news: News = serde_json::from_slice(&answer.body)
                     .map_err(|error| Failure::Trouble(Trouble::Unreadable(error)))?;
-                news.messages.retain(|message| self.last_event_id.is_none_or(|last| message.id > last));
-                self.last_event_id = news.messages.last().map(|m| m.id).or(self.last_event_id);
-                self.unacknowledged = !news.messages.is_empty();
+                let last = news.messages.last().map(|message| message.id);
+                self.last_event_id = answer_id.or(last).unwrap_or(self.last_event_id);
+                news.messages.retain(|message| message.id > self.newest);
+                self.newest = news.messages.last().map_or(self.newest, |message| message.id);
+                self.unacknowledged = last.is_some();
                 Ok(news)
             }
             204 => {
-                self.unacknowledged = false;
-                Ok(News {
-                    dropped: number("poll-dropped"),
-                    pending: number("poll-pending"),
-                    ..News::default()
-                })
+                let dropped = number("poll-dropped");
+                self.last_event_id = answer_id.unwrap_or(self.last_event_id);
+                self.unacknowledged = dropped > 0;
+                Ok(News { dropped, pending: number("poll-pending"), ..News::default() })
             }
             404 | 410 | 412 => Err(Failure::Ended(Ended::Gone(status))),
             401 | 403 => Err(Failure::Ended(Ended::Forbidden(status, text()))),

@@ -89,7 +89,7 @@ impl Relay {
             };
             match self.pass(&mut client, &mut gateway, &head, peer).await {
                 Ok(true) => {}
-                Ok(false) => return client.close().await,
+                Ok(false) => return drop(client.close().await),
                 Err(Broken::Told(answer)) => {
                     return refuse(client, head.version, answer, Times::CLIENT).await;
                 }

@@ -85,7 +85,7 @@ impl Work {
     pub(super) fn poller(&self, record: &Record) -> Poller {
         let (host, path) = (record.host.clone(), record.poll.clone());
         let credentials = self.polling.credentials.clone();
-        Poller::at(self.reach.clone(), host, path, credentials, record.last_event_id)
+        Poller::at(self.reach.clone(), host, path, credentials, record.last_event_id.unwrap_or(0))
     }
 
     /// How long to ask for a poll to be held.

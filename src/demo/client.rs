@@ -33,7 +33,8 @@ pub(super) struct Mailbox {
     path: String,
     /// The server's id for the subscription.
     pub(super) subscription_id: String,
-    last_event_id: Option<u64>,
+    /// By what it acknowledges; 0 at first.
+    last_event_id: u64,
 }
 
 /// What a poll brought.
@@ -88,25 +89,23 @@ impl Client {
         let subscription_id = answer.head.fields.text("subscription-id").unwrap_or_default().to_owned();
         let location = answer.head.fields.text("content-location");
         let path = location.and_then(|url| url.strip_prefix("http://")?.find('/').map(|at| &url[at + 7..]));
-        Ok(path.map(|path| Mailbox { path: path.to_owned(), subscription_id, last_event_id: None }))
+        Ok(path.map(|path| Mailbox { path: path.to_owned(), subscription_id, last_event_id: 0 }))
     }
 
     /// Polls once, and acknowledges what the last poll brought. `held` says whether to wait for news.
     pub(super) async fn poll(&self, mailbox: &mut Mailbox, held: bool) -> anyhow::Result<Vec<Message>> {
-        let mut request = Call::new("POLL", &mailbox.path)
+        let request = Call::new("POLL", &mailbox.path)
             .with("Host", HOST)
             .with("Prefer", format_args!("wait={}", if held { HOLD } else { 0 }))
             .with("Accept", "application/json")
             .with("Content-Length", 0)
-            .with("Connection", "close");
-        if let Some(id) = mailbox.last_event_id {
-            request = request.with("Last-Event-ID", id);
-        }
+            .with("Connection", "close")
+            .with("Last-Event-ID", mailbox.last_event_id);
         let answer = self.send(request, "", PATIENCE).await.context("POLL")?;
         match answer.head.status {
             200 => {
                 let news: News = serde_json::from_slice(&answer.body).context("the answer to a POLL")?;
-                mailbox.last_event_id = news.messages.last().map(|m| m.id).or(mailbox.last_event_id);
+                mailbox.last_event_id = news.messages.last().map_or(mailbox.last_event_id, |m| m.id);
                 Ok(news.messages)
             }
             204 => Ok(Vec::new()),

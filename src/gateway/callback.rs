@@ -15,7 +15,7 @@ use crate::config::DeepAck;
 use crate::dialect::{CallbackRefusal, Dialect, Verdict};
 use crate::http1::{Allowance, Headers, Request, RequestHead, Response, Service};
 use crate::mailbox::{CallbackToken, EventId, MailboxId, Message};
-use crate::store::{Found, Lookup, OfferError};
+use crate::store::{EndedBy, Found, Lookup, OfferError};
 use crate::telemetry::Happened;
 
 /// Answers callbacks.
@@ -87,7 +87,7 @@ impl Callbacks {
             return refuse();
         }
         if handshake.ends {
-            subscribe::end(gateway, mailbox).await;
+            subscribe::end(gateway, mailbox, EndedBy::Client).await;
         } else if let Some(lease) = handshake.lease {
             // One that ended meanwhile needs no lease.
             let _ = gateway.store.grant(mailbox, None, clock::now() + lease).await;

@@ -349,7 +349,7 @@ impl Exchange {
             None => is_answered,
         };
         if is_told {
-            client.close().await;
+            drop(client.close().await);
         }
     }
 

@@ -48,12 +48,22 @@ struct Line {
     stop: CancellationToken,
     /// What its connection to the upstream is tied to, if it shares none with others.
     tether: Option<Arc<Tether>>,
+    /// The messages of the last answer, until the next request shows that the client had it.
+    last_answer: Option<poll::Receipt>,
 }
 
 impl Line {
     fn client(&mut self) -> Option<poll::Client<'_, Stream>> {
         let Self { connection, guest, stop, .. } = self;
         Some(poll::Client { connection: connection.as_mut()?, stop, guest })
+    }
+
+    /// The client reset the connection: what it had not read by then it will not read. Which part of the last
+    /// answer that is nobody can tell, so that it counts as broken.
+    fn was_reset(&mut self) {
+        if let Some(mut answer) = self.last_answer.take() {
+            answer.settle(Outcome::Broken);
+        }
     }
 }
 
@@ -134,6 +144,7 @@ impl Public {
             // Of its own: to wait for the one that all share, each would queue at its lock.
             stop: self.gateway.stop.child_token(),
             tether: None,
+            last_answer: None,
         }
     }
 
@@ -167,12 +178,15 @@ impl Public {
                     return None;
                 }
                 Err(error) => {
-                    if let Some(answer) = answer_to_bad_head(&error) {
+                    if matches!(&error, ReadHeadError::Io(error) if is_reset(error)) {
+                        line.was_reset();
+                    } else if let Some(answer) = answer_to_bad_head(&error) {
                         Box::pin(self.refuse(line.connection.take()?, Version::Http11, answer)).await;
                     }
                     return None;
                 }
             };
+            line.last_answer = None;
             let client = forwarded::client(&head, line.peer.ip().to_canonical(), &self.gateway.config());
             line.guest.speak_for(client);
             if let Err(too_fast) = line.guest.ask(bounds(&self.gateway)) {
@@ -263,8 +277,9 @@ impl Public {
         let written = match answer {
             poll::Answer::Whole(response, receipt) => {
                 let written = connection.answer(&response, reply, times).await;
-                if let Some(receipt) = receipt {
-                    receipt.settle(outcome(&written));
+                line.last_answer = receipt;
+                if let Some(answer) = &mut line.last_answer {
+                    answer.settle(outcome(&written));
                 }
                 written
             }
@@ -279,8 +294,9 @@ impl Public {
         if written.is_ok()
             && !reply.keep_alive
             && let Some(connection) = line.connection.take()
+            && Box::pin(connection.close()).await.is_err_and(|error| is_reset(&error))
         {
-            Box::pin(connection.close()).await;
+            line.was_reset();
         }
         written.is_ok() && reply.keep_alive
     }
@@ -337,6 +353,10 @@ fn bounds(gateway: &Gateway) -> Bounds {
     Bounds::from(&gateway.config().limits)
 }
 
+fn is_reset(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::ConnectionReset
+}
+
 fn outcome(written: &std::io::Result<()>) -> Outcome {
     if written.is_ok() { Outcome::Written } else { Outcome::Broken }
 }
@@ -359,7 +379,7 @@ async fn write_events(
         }
         let piece = if chunked { [&piece[..], b"\r\n"].concat().into() } else { piece };
         let written = connection.write_within(Bytes::from(start), piece, times).await;
-        if let Some(receipt) = receipt {
+        if let Some(mut receipt) = receipt {
             receipt.settle(outcome(&written));
         }
         if let Err(error) = written {

@@ -13,7 +13,7 @@ use crate::config::{Client, EdgeLimits, Upstream};
 use crate::dialect::{Dialect, Reading, Subscribe};
 use crate::http1::{Headers, RequestHead, Response};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey};
-use crate::store::{CreateError, Found, Lookup, NewMailbox, Shares};
+use crate::store::{CreateError, EndedBy, Ending, Found, Lookup, NewMailbox, Shares};
 use crate::telemetry::Happened;
 
 /// How long a mailbox may wait for the upstream to grant its lease.
@@ -322,7 +322,7 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
             gateway.traffic.tell(subscribed.mailbox, || Happened::Subscribed);
             // The upstream calls back to one address a subscription: the older ones are done.
             for older in &subscribed.replaces {
-                end(gateway, *older).await;
+                end(gateway, *older, EndedBy::Client).await;
             }
             let fields = subscribed.fields();
             let granted = of_body(subscribed.dialect, vec![subscribed.mailbox], lease);
@@ -343,7 +343,7 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
         }
         Intent::Unsubscribe(mailboxes) => {
             for mailbox in mailboxes {
-                end(gateway, mailbox).await;
+                end(gateway, mailbox, EndedBy::Client).await;
             }
         }
     }
@@ -353,15 +353,16 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
 /// The upstream did not grant what was asked, or did not answer.
 pub async fn give_up(gateway: &Gateway, intent: Intent) {
     if let Intent::Subscribe(subscribed) = intent {
-        end(gateway, subscribed.mailbox).await;
+        end(gateway, subscribed.mailbox, EndedBy::Other).await;
     }
 }
 
 /// Ends a mailbox; what is left in it is lost.
-pub(super) async fn end(gateway: &Gateway, mailbox: MailboxId) {
+pub(super) async fn end(gateway: &Gateway, mailbox: MailboxId, by: EndedBy) {
     let now = clock::now();
     let limits = gateway.config().polling.limits.clone();
-    if let Ok(lost) = gateway.store.end(mailbox, &limits, now).await {
+    if let Ok(Ending { lost, acknowledged }) = gateway.store.end(mailbox, by, &limits, now).await {
+        gateway.metrics.acknowledged(acknowledged);
         tracing::info!(%mailbox, abandoned = lost.total(), "mailbox ended");
         gateway.traffic.tell(mailbox, || Happened::Ended { abandoned: lost.total() });
         gateway.record_lost(mailbox, &lost, now);

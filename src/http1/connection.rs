@@ -365,7 +365,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Closes the connection so that what was written still arrives: data that the client sent and nobody
     /// read would otherwise make the kernel reset it (RFC 9112 §9.6).
-    pub async fn close(mut self) {
+    /// It fails if the client resets the connection meanwhile.
+    pub async fn close(mut self) -> io::Result<()> {
         const LINGER: Duration = Duration::from_secs(2);
         let drain = async {
             self.stream.shutdown().await?;
@@ -374,8 +375,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             io::Result::Ok(())
         };
-        // A client that goes on sending, or that is gone, has had its answer.
-        let _ = timeout(LINGER, drain).await;
+        // A client that goes on sending has had its answer.
+        timeout(LINGER, drain).await.unwrap_or(Ok(()))
     }
 }
 

@@ -152,7 +152,7 @@ pub async fn serve<S, V>(
             let streamed = connection.answer_in_pieces(&answer, pieces, version, times, &stop);
             // In a box: few are ever streamed, and each connection has room for the largest it may wait for.
             if Box::pin(streamed).await.is_ok() {
-                connection.close().await;
+                drop(connection.close().await);
             }
             return;
         }
@@ -163,7 +163,7 @@ pub async fn serve<S, V>(
             return;
         }
         if !reply.keep_alive {
-            return connection.close().await;
+            return drop(connection.close().await);
         }
     }
 }
@@ -266,7 +266,7 @@ pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(
 ) {
     let reply = Reply { version, keep_alive: false, head_only: false };
     if connection.answer(&answer, reply, times).await.is_ok() {
-        connection.close().await;
+        drop(connection.close().await);
     }
 }
 

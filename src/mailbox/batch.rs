@@ -23,6 +23,55 @@ pub struct BatchLimits {
     pub bytes: u64,
 }
 
+/// What a poll says of the messages that its client has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// `Last-Event-ID`, if the client sent it.
+    pub last_event_id: Option<EventId>,
+    /// Whether the client is one that will send it, although it has none yet: nothing that it is sent from now on
+    /// counts as acknowledged because it polls again.
+    pub explicitly: bool,
+    /// Whether the poll is about other mailboxes too: the id may have come from any of them.
+    pub shared: bool,
+}
+
+impl Acknowledgement {
+    /// Whether the client acknowledges with `Last-Event-ID`.
+    pub fn is_explicit(&self) -> bool {
+        self.explicitly || self.last_event_id.is_some()
+    }
+}
+
+impl From<Option<EventId>> for Acknowledgement {
+    fn from(last_event_id: Option<EventId>) -> Self {
+        Self { last_event_id, ..Self::default() }
+    }
+}
+
+/// What is taken out of a mailbox for one answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Take {
+    /// How much.
+    pub room: BatchLimits,
+    /// The newest message that may be taken; none: whatever there is.
+    pub up_to: Option<EventId>,
+    /// The id of the answer as a whole, if it brings messages from several mailboxes.
+    pub answer: Option<EventId>,
+    /// Whether the answer goes on, as a stream does: what it carried already stays handed out, and what comes is
+    /// behind that.
+    pub goes_on: bool,
+    /// Whether the poll ends with this, whatever there is: it also tells of losses of which an earlier answer told
+    /// without being acknowledged.
+    pub last: bool,
+}
+
+impl Take {
+    /// So much of whatever there is, for an answer about this mailbox alone.
+    pub fn up_to(room: BatchLimits) -> Self {
+        Self { room, up_to: None, answer: None, goes_on: false, last: true }
+    }
+}
+
 /// What goes into one answer.
 #[derive(Debug)]
 pub struct Batch<C = Arc<Message>> {
@@ -32,8 +81,10 @@ pub struct Batch<C = Arc<Message>> {
     pub messages: Vec<TakenMessage<C>>,
     /// How many more wait.
     pub pending: u64,
-    /// How many were dropped since the client was last told.
+    /// How many were dropped that the client does not know of.
     pub gap: u64,
+    /// By which id the client acknowledges the answer, if not by that of its last message.
+    pub answer: Option<EventId>,
 }
 
 /// One message of an answer.

@@ -46,37 +46,55 @@ impl DropReason {
     }
 }
 
-/// How many messages one operation lost, by reason. Typing notifications are no loss.
+/// How many messages left a mailbox without being acknowledged, in one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Lost([u64; DropReason::ALL.len()]);
+pub struct Lost {
+    dropped: [u64; DropReason::ALL.len()],
+    replaced: u64,
+}
 
 impl Lost {
     pub(super) fn count(&mut self, reason: DropReason) {
-        self.0[reason as usize] += 1;
+        self.dropped[reason as usize] += 1;
+    }
+
+    pub(super) fn count_replaced(&mut self) {
+        self.replaced += 1;
     }
 
     /// So many messages, all for one reason.
     pub fn of(reason: DropReason, messages: u64) -> Self {
         let mut lost = Self::default();
-        lost.0[reason as usize] = messages;
+        lost.dropped[reason as usize] = messages;
         lost
     }
 
     /// Adds what another operation lost.
     pub fn add(&mut self, other: Lost) {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+        for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
             *mine += theirs;
         }
+        self.replaced += other.replaced;
     }
 
     /// The reasons with a count that is not zero.
     pub fn by_reason(&self) -> impl Iterator<Item = (DropReason, u64)> {
-        DropReason::ALL.into_iter().zip(self.0).filter(|(_, n)| *n > 0)
+        DropReason::ALL.into_iter().zip(self.dropped).filter(|(_, n)| *n > 0)
     }
 
-    /// All of them.
+    /// All that were dropped.
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.dropped.iter().sum()
+    }
+
+    /// Those that a newer one replaced, and typing notifications that were out of date. That is no loss.
+    pub fn replaced(&self) -> u64 {
+        self.replaced
+    }
+
+    /// All that left, for whatever reason.
+    pub fn left(&self) -> u64 {
+        self.total() + self.replaced
     }
 }
 

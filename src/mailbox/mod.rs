@@ -21,8 +21,9 @@
 //! - messages that are handed out and not yet acknowledged are the front of the queue, and count
 //!   against both limits;
 //! - a message that was ever handed out is never changed in place;
-//! - whatever leaves without having been delivered is counted in the gap, except for typing
-//!   notifications.
+//! - every message has exactly one end: it is acknowledged, dropped for a reason, or replaced; what is dropped is
+//!   counted in the gap until the client has acknowledged an answer that told of it;
+//! - an id acknowledges no more than what an answer that carried it brought from this mailbox.
 
 mod batch;
 mod buffered;
@@ -46,7 +47,7 @@ mod subscription;
 mod testing;
 mod time;
 
-pub use batch::{Batch, BatchLimits, MailboxTotals, Offered, Outcome, TakenMessage};
+pub use batch::{Acknowledgement, Batch, BatchLimits, MailboxTotals, Offered, Outcome, Take, TakenMessage};
 pub use buffered::{Buffered, Incoming};
 pub use change::Change;
 pub use connection::{

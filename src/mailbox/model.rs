@@ -11,8 +11,9 @@ use proptest::prelude::*;
 
 use super::testing::{HANDOVER, life_times, of_class};
 use super::{
-    BatchLimits, Bound, Buffered, Class, DropReason, EventId, Follower, HandoutId, Limits, Lost, Mailbox,
-    MailboxTotals, Message, Outcome, Overflow, Refusal, Snapshot, TYPING_LIFE_TIME, Timestamp, View,
+    Acknowledgement, BatchLimits, Bound, Buffered, Class, DropReason, EventId, Follower, HandoutId, Limits,
+    Lost, Mailbox, MailboxTotals, Message, Outcome, Overflow, Refusal, Snapshot, TYPING_LIFE_TIME, Take,
+    Timestamp, View,
 };
 
 #[derive(Clone, Debug)]
@@ -24,29 +25,38 @@ struct Kept {
     ever_handed_out: bool,
 }
 
-/// The latest answer to a poll.
+/// An answer to a poll; of a stream, all that it carried so far.
+#[derive(Clone)]
 struct Answer {
     handout: HandoutId,
     ids: Vec<EventId>,
-    /// Whether one of its messages was in no answer before.
+    /// How many of these it carried, and were written, before its last piece.
+    written_before: usize,
+    /// Whether its last message was in no answer before.
     fresh: bool,
     written: bool,
     /// Of all losses, how many had happened when it was made.
     losses: u64,
+    /// The id of the whole.
+    id: Option<EventId>,
 }
 
-/// Ids, whether each was handed out before, how many more wait, and the gap.
-type Taken = (Vec<(EventId, bool)>, u64, u64);
+/// Ids, whether each was handed out before, how many more wait, the gap, and the id of the answer.
+type Taken = (Vec<(EventId, bool)>, u64, u64, Option<EventId>);
 
 #[derive(Default)]
 struct Model {
     kept: Vec<Kept>,
     answer: Option<Answer>,
     answers: u64,
+    /// Every answer there ever was that had an id, and every message that ever was in an answer.
+    with_id: Vec<Answer>,
+    carried: Vec<EventId>,
     explicit: bool,
     polls: u32,
-    /// All losses ever, and how many of them the client was told of.
+    /// All losses ever; how many of them the client knows of, and how many an answer told of that may have arrived.
     losses: u64,
+    known: u64,
     told: u64,
     dropped: Vec<(EventId, DropReason, Timestamp, Arc<Message>)>,
     not_empty_since: Timestamp,
@@ -75,6 +85,7 @@ impl Model {
 
     fn lose(&mut self, kept: &Kept, reason: DropReason, at: Timestamp, limits: &Limits, lost: &mut Lost) {
         if kept.message.class.is_typing() {
+            lost.count_replaced();
             return;
         }
         lost.count(reason);
@@ -89,7 +100,7 @@ impl Model {
         let mut due: Vec<Kept> = self.kept.iter().filter(|k| k.expires <= now).cloned().collect();
         due.sort_by_key(|k| (k.expires, k.id));
         self.kept.retain(|k| k.expires > now);
-        for kept in due.iter().filter(|k| !self.is_delivered(k.id)).cloned().collect::<Vec<_>>() {
+        for kept in due {
             self.lose(&kept, DropReason::Expired, kept.expires, limits, &mut lost);
         }
         if self.not_empty_since + limits.drop_life_time <= now {
@@ -139,15 +150,18 @@ impl Model {
             expires: now + life_time,
             ever_handed_out: false,
         };
+        let mut replaced = false;
         let older = after.iter().rposition(|k| k.message.class == message.class && !k.ever_handed_out);
         match (&message.class, older) {
             (Class::Presence { .. }, Some(place)) if limits.coalesce => {
                 newcomer.id = after[place].id;
                 after[place] = newcomer.clone();
+                replaced = true;
             }
             (Class::Typing { .. }, Some(place)) => {
                 after.remove(place);
                 after.push(newcomer.clone());
+                replaced = true;
             }
             _ => after.push(newcomer.clone()),
         }
@@ -168,60 +182,104 @@ impl Model {
         for kept in evicted {
             self.lose(&kept, DropReason::Overflow, now, limits, &mut lost);
         }
+        if replaced {
+            lost.count_replaced();
+        }
         (Ok(newcomer.id), lost)
     }
 
-    fn begin_poll(&mut self, last_event_id: Option<EventId>) -> u64 {
+    fn begin_poll(&mut self, by: Acknowledgement) -> u64 {
         let before = self.kept.len();
         let answer = self.answer.take();
-        match last_event_id {
-            Some(last) => {
-                self.explicit = true;
-                self.kept.retain(|k| k.id > last || !k.ever_handed_out);
-                if let Some(answer) = answer.filter(|a| a.fresh && a.ids.iter().all(|id| *id <= last)) {
-                    self.told = self.told.max(answer.losses);
+        let was_explicit = self.explicit;
+        self.explicit |= by.explicitly || by.last_event_id.is_some();
+        match by.last_event_id {
+            Some(named) => {
+                let proof = self.with_id.iter().find(|a| a.id == Some(named)).cloned();
+                let is_proved = |id: EventId| {
+                    let by_answer = proof.as_ref().is_some_and(|proof| proof.ids.contains(&id));
+                    by_answer || (self.carried.contains(&named) && id <= named)
+                };
+                self.kept.retain(|k| !is_proved(k.id));
+                let mut known = proof.as_ref().map_or(0, |proof| proof.losses);
+                if let Some(answer) = answer.as_ref().filter(|a| a.fresh)
+                    && answer.ids.last().is_some_and(|last| {
+                        proof.as_ref().is_some_and(|proof| proof.ids.last() >= Some(last))
+                            || (self.carried.contains(&named) && *last <= named)
+                    })
+                {
+                    known = known.max(answer.losses);
                 }
+                self.known = self.known.max(known);
             }
-            None if self.explicit => {}
+            None if was_explicit => {}
             None => {
-                if let Some(answer) = answer.filter(|a| a.written) {
+                if let Some(answer) = answer.as_ref().filter(|a| a.written) {
                     self.kept.retain(|k| !answer.ids.contains(&k.id));
+                    self.known = self.known.max(answer.losses);
                 }
             }
+        }
+        self.told = self.told.max(self.known);
+        if answer.is_some_and(|answer| !answer.written) {
+            self.told = self.known;
         }
         (before - self.kept.len()) as u64
     }
 
-    fn take(&mut self, room: BatchLimits) -> Option<Taken> {
-        if self.kept.is_empty() && self.losses == self.told {
+    /// `draw` is the id that an answer gets which needs one.
+    fn take(&mut self, take: Take, draw: EventId) -> Option<Taken> {
+        let before = match &self.answer {
+            Some(answer) if take.goes_on => answer.ids.clone(),
+            _ => vec![],
+        };
+        let behind = before.last().copied().unwrap_or_default();
+        let may = |k: &&Kept| k.id > behind && take.up_to.is_none_or(|up_to| k.id <= up_to);
+        let mut taken: Vec<Kept> = self.kept.iter().filter(may).cloned().collect();
+        taken.truncate(take.room.messages.max(1));
+        while taken.len() > 1 && cost(&taken) > take.room.bytes {
+            taken.pop();
+        }
+        if taken.is_empty() && self.losses == self.told && !(take.last && self.losses > self.known) {
             return None;
         }
-        let mut count = self.kept.len().min(room.messages.max(1));
-        while count > 1 && cost(&self.kept[..count]) > room.bytes {
-            count -= 1;
+        let gap = self.losses - if take.goes_on && !take.last { self.told } else { self.known };
+        let fresh = taken.last().is_some_and(|last| !last.ever_handed_out);
+        let id = take.answer.or((gap > 0 && !fresh).then_some(draw));
+        for kept in self.kept.iter_mut().filter(|k| taken.iter().any(|t| t.id == k.id)) {
+            kept.ever_handed_out = true;
         }
-        let taken: Vec<(EventId, bool)> =
-            self.kept[..count].iter().map(|k| (k.id, k.ever_handed_out)).collect();
-        self.kept[..count].iter_mut().for_each(|k| k.ever_handed_out = true);
+        self.carried.extend(taken.iter().map(|k| k.id));
         self.answers += 1;
-        self.answer = Some(Answer {
+        self.told = self.losses;
+        let answer = Answer {
             handout: HandoutId(self.answers),
-            ids: taken.iter().map(|(id, _)| *id).collect(),
-            fresh: taken.iter().any(|(_, before)| !before),
+            ids: before.iter().copied().chain(taken.iter().map(|k| k.id)).collect(),
+            written_before: before.len(),
+            fresh,
             written: false,
             losses: self.losses,
-        });
-        Some((taken, (self.kept.len() - count) as u64, self.losses - self.told))
+            id,
+        };
+        let newest = taken.last().map_or(behind, |last| last.id);
+        let pending = self.kept.iter().filter(|k| k.id > newest).count() as u64;
+        if id.is_some() {
+            self.with_id.push(answer.clone());
+        }
+        self.answer = Some(answer);
+        Some((taken.iter().map(|k| (k.id, k.ever_handed_out)).collect(), pending, gap, id))
     }
 
     fn settle(&mut self, handout: HandoutId, outcome: Outcome) {
         let Some(answer) = self.answer.as_mut().filter(|a| a.handout == handout) else { return };
         match outcome {
-            Outcome::Written => {
-                answer.written = true;
-                self.told = self.told.max(answer.losses);
+            Outcome::Written => answer.written = true,
+            Outcome::Broken => {
+                self.told = self.known;
+                answer.ids.truncate(answer.written_before);
+                (answer.written, answer.fresh, answer.losses) = (true, false, 0);
+                self.answer.take_if(|answer| answer.ids.is_empty());
             }
-            Outcome::Broken => self.answer = None,
         }
     }
 
@@ -240,14 +298,26 @@ impl Model {
             self.kept.iter().map(|k| k.id).filter(|id| self.is_delivered(*id)).collect();
         self.kept.retain(|k| !delivered.contains(&k.id));
         let acknowledged = (before - self.kept.len()) as u64;
-        self.answer = None;
+        if let Some(answer) = self.answer.take().filter(|a| a.written && !self.explicit) {
+            self.known = self.known.max(answer.losses);
+        }
+        self.told = self.known;
         let pending = self.kept.len().saturating_sub(1) as u64;
         let taken = self.kept.first_mut().map(|k| (k.id, std::mem::replace(&mut k.ever_handed_out, true)));
         if let Some((id, before)) = taken {
             self.answers += 1;
             let handout = HandoutId(self.answers);
+            self.carried.push(id);
             // The client is told of no loss by it.
-            self.answer = Some(Answer { handout, ids: vec![id], fresh: !before, written: false, losses: 0 });
+            self.answer = Some(Answer {
+                handout,
+                ids: vec![id],
+                written_before: 0,
+                fresh: !before,
+                written: false,
+                losses: 0,
+                id: None,
+            });
         }
         (taken.map(|(id, before)| (id, before, pending)), acknowledged)
     }
@@ -262,20 +332,20 @@ impl Model {
     fn drop_all(&mut self, reason: DropReason, limits: &Limits, now: Timestamp) -> Lost {
         let mut lost = self.expire(limits, now);
         for kept in std::mem::take(&mut self.kept) {
-            if !self.is_delivered(kept.id) {
-                self.lose(&kept, reason, now, limits, &mut lost);
-            }
+            self.lose(&kept, reason, now, limits, &mut lost);
         }
         lost
     }
 
     fn lose_damaged(&mut self, id: EventId) -> Lost {
         let mut lost = Lost::default();
-        if let Some(place) = self.kept.iter().position(|k| k.id == id)
-            && !self.kept.remove(place).message.class.is_typing()
-        {
-            lost.count(DropReason::Corrupt);
-            self.losses += 1;
+        if let Some(place) = self.kept.iter().position(|k| k.id == id) {
+            if self.kept.remove(place).message.class.is_typing() {
+                lost.count_replaced();
+            } else {
+                lost.count(DropReason::Corrupt);
+                self.losses += 1;
+            }
         }
         lost
     }
@@ -295,6 +365,18 @@ impl Model {
     }
 }
 
+/// What a poll names.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    Nothing,
+    /// Nothing yet.
+    Explicitly,
+    /// A message, counted back from the newest id offered.
+    Message(u64),
+    /// An answer, counted back from the latest that had an id.
+    Answer(usize),
+}
+
 #[derive(Clone, Debug)]
 enum Operation {
     Offer {
@@ -302,11 +384,15 @@ enum Operation {
         cost: u64,
         wish: Option<Duration>,
     },
-    /// `Last-Event-ID` counted back from the newest id offered.
-    BeginPoll {
+    BeginPoll(Named),
+    Take {
+        room: BatchLimits,
+        /// The newest message that may be taken, counted back from the newest id offered.
         back: Option<u64>,
+        with_id: bool,
+        goes_on: bool,
+        last: bool,
     },
-    Take(BatchLimits),
     /// An answer, counted back from the latest.
     Settle {
         back: u64,
@@ -368,13 +454,22 @@ fn operation() -> impl Strategy<Value = Operation> {
     use Operation::*;
     let wish = prop_oneof![3 => Just(None), 2 => (0..60u64).prop_map(|s| Some(Duration::from_secs(s)))];
     let back = prop_oneof![5 => Just(0), 1 => 1..3u64];
+    let named = prop_oneof![
+        6 => Just(Named::Nothing),
+        1 => Just(Named::Explicitly),
+        3 => (0..9u64).prop_map(Named::Message),
+        3 => (0..3usize).prop_map(Named::Answer),
+    ];
+    let up_to = prop_oneof![3 => Just(None), 1 => (0..9u64).prop_map(Some)];
     let outcome = prop_oneof![3 => Just(Outcome::Written), 2 => Just(Outcome::Broken)];
     let room = (0..6usize, prop_oneof![0..40u64, Just(u64::MAX)])
         .prop_map(|(messages, bytes)| BatchLimits { messages, bytes });
     prop_oneof![
         12 => (class(), 0..30u64, wish).prop_map(|(class, cost, wish)| Offer { class, cost, wish }),
-        4 => prop_oneof![2 => Just(None), 1 => (0..9u64).prop_map(Some)].prop_map(|back| BeginPoll { back }),
-        5 => room.prop_map(Take),
+        4 => named.prop_map(BeginPoll),
+        5 => (room, up_to, prop::bool::weighted(0.3), any::<bool>(), any::<bool>()).prop_map(
+            |(room, back, with_id, goes_on, last)| Take { room, back, with_id, goes_on, last }
+        ),
         5 => (back, outcome).prop_map(|(back, outcome)| Settle { back, outcome }),
         4 => Just(TakeToDeliver),
         4 => (prop_oneof![5 => Just(0), 1 => 1..3usize], any::<bool>())
@@ -403,19 +498,32 @@ fn agree(mut limits: Limits, operations: Vec<Operation>) {
                 let expected = model.offer(id, &message, wish, &limits, now);
                 assert_eq!((offered.outcome, offered.lost), expected, "{operation:?}");
             }
-            Operation::BeginPoll { back } => {
-                let last = back.map(|back| EventId((newest + 3).saturating_sub(back)));
-                assert_eq!(mailbox.begin_poll(last), model.begin_poll(last), "{operation:?}");
+            Operation::BeginPoll(named) => {
+                let last_event_id = match named {
+                    Named::Nothing | Named::Explicitly => None,
+                    Named::Message(back) => Some(EventId((newest + 3).saturating_sub(back))),
+                    Named::Answer(back) => model.with_id.iter().rev().nth(back).and_then(|a| a.id),
+                };
+                let by = Acknowledgement {
+                    last_event_id,
+                    explicitly: matches!(named, Named::Explicitly),
+                    shared: false,
+                };
+                assert_eq!(mailbox.begin_poll(by), model.begin_poll(by), "{operation:?}");
             }
-            Operation::Take(room) => {
-                let batch = mailbox.take(room).map(|batch| {
+            Operation::Take { room, back, with_id, goes_on, last } => {
+                let up_to = back.map(|back| EventId(newest.saturating_sub(back)));
+                newest += 2;
+                let id = EventId(newest);
+                let take = super::Take { room, up_to, answer: with_id.then_some(id), goes_on, last };
+                let batch = mailbox.take(take, || Some(id)).map(|batch| {
                     assert!(batch.messages.iter().all(|m| model.kept.iter().any(|k| {
                         (k.id, k.received) == (m.id, m.received) && Arc::ptr_eq(&k.message, &m.message)
                     })));
                     let taken: Vec<_> = batch.messages.iter().map(|m| (m.id, m.redelivered)).collect();
-                    (taken, batch.pending, batch.gap)
+                    (taken, batch.pending, batch.gap, batch.answer)
                 });
-                assert_eq!(batch, model.take(room), "{operation:?}");
+                assert_eq!(batch, model.take(take, id), "{operation:?}");
             }
             Operation::Settle { back, outcome } => {
                 let handout = HandoutId(model.answers.saturating_sub(back));
@@ -495,6 +603,7 @@ fn same(mailbox: &Mailbox, model: &Model, limits: &Limits) {
     assert!(mailbox.typing().eq(waiting().filter(|k| k.message.class.is_typing()).map(shown)));
     assert_eq!(mailbox.poll_is_held(), model.polls > 0);
     assert_eq!(mailbox.has_news(), !model.kept.is_empty() || model.losses > model.told);
+    assert_eq!(mailbox.gap(), model.losses - model.known);
     assert_eq!(mailbox.awaits_word(), model.awaits_word());
     assert_eq!(mailbox.has_undelivered(), model.has_undelivered());
     assert_eq!(mailbox.oldest(), model.kept.iter().map(|k| k.received).min());

@@ -1,6 +1,7 @@
 //! The mailbox itself: the buffer of one subscription.
 
 mod deliver;
+mod receipts;
 mod replay;
 mod restore;
 
@@ -9,11 +10,12 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::receipts::Receipts;
 use super::dropped::DroppedSet;
 use super::{
-    Batch, BatchLimits, Buffered, Candidate, Change, Class, DropReason, DroppedMessage, EventId, HandoutId,
-    Incoming, Limits, Lost, MailboxTotals, Message, Offered, Outcome, Plan, Refusal, Superseded,
-    TakenMessage, Timestamp, View, plan,
+    Acknowledgement, Batch, BatchLimits, Buffered, Candidate, Change, Class, DropReason, DroppedMessage,
+    EventId, HandoutId, Incoming, Limits, Lost, MailboxTotals, Message, Offered, Outcome, Plan, Refusal,
+    Superseded, Take, TakenMessage, Timestamp, View, plan,
 };
 
 pub use replay::Replayed;
@@ -43,13 +45,23 @@ pub struct Mailbox<C = Arc<Message>> {
     /// The latest answer, as long as its messages may be acknowledged.
     handout: Option<Handout>,
     handouts: HandoutId,
+    /// The ids of answers that acknowledge something, beside those of the messages that it holds.
+    receipts: Receipts,
     /// Whether the client acknowledges with `Last-Event-ID`.
     explicit: bool,
+    /// Whether it was ever polled together with others.
+    shared: bool,
+    /// No larger id had been given when the process started: what the client has from before is at most this.
+    given_before: EventId,
     /// How many polls are held at this moment: at most one, but for the moment in which a newer poll
     /// takes an older one's place.
     polls: u32,
-    /// Messages lost since the client was last told.
-    gap: u64,
+    /// Messages lost, ever.
+    losses: u64,
+    /// How many of these the client knows of: the rest is the gap.
+    losses_acknowledged: u64,
+    /// How many of them an answer told of that may have arrived: a poll does not end early to tell of them again.
+    losses_told: u64,
     dropped: DroppedSet<C>,
     /// When the first message came since the mailbox was last empty: PollDropMsgLifeTime's timer.
     first_submitted: Option<Timestamp>,
@@ -69,9 +81,14 @@ impl<C> Default for Mailbox<C> {
             ever_handed_out: EventId::default(),
             handout: None,
             handouts: HandoutId::default(),
+            receipts: Receipts::default(),
             explicit: false,
+            shared: false,
+            given_before: EventId::default(),
             polls: 0,
-            gap: 0,
+            losses: 0,
+            losses_acknowledged: 0,
+            losses_told: 0,
             dropped: DroppedSet::default(),
             first_submitted: None,
             changes: None,
@@ -85,10 +102,11 @@ struct Handout {
     id: HandoutId,
     /// The newest message in it; zero if it told of a gap only.
     up_to: EventId,
-    /// The gap it told of.
-    gap: u64,
-    /// Whether it held a message that no earlier answer did: to acknowledge that one is to have received
-    /// this answer.
+    /// The newest message of what it goes on behind, which was written; zero if it begins with the oldest.
+    behind: EventId,
+    /// It told of all losses up to this one.
+    losses: u64,
+    /// Whether its newest message was in no earlier answer: to acknowledge that one is to have received this answer.
     fresh: bool,
     /// Whether it was written to the end.
     written: bool,
@@ -115,8 +133,7 @@ impl<C: Clone> Mailbox<C> {
             Err(refusal) => {
                 if refusal == Refusal::TooLarge && !incoming.class.is_typing() {
                     lost.count(DropReason::TooLarge);
-                    self.gap += 1;
-                    self.changed(|| Change::State);
+                    self.lost_one();
                 }
                 Err(refusal)
             }
@@ -149,8 +166,10 @@ impl<C: Clone> Mailbox<C> {
             (Class::Presence { .. }, Some(older)) => older,
             _ => id,
         };
-        if let Some(older) = superseded {
-            self.remove(older);
+        if let Some(older) = superseded
+            && self.remove(older).is_some()
+        {
+            lost.count_replaced();
         }
         self.insert(id, Buffered::new(incoming, now, now + plan.life_time));
         id
@@ -171,54 +190,107 @@ impl<C: Clone> Mailbox<C> {
 
     /// A poll begins: what it acknowledges leaves, and what it does not is waiting again.
     ///
-    /// With `last_event_id` everything up to and including it is acknowledged, as far as it was ever
-    /// handed out. Without, and from a client that never sent one, the poll acknowledges what the last
-    /// answer carried, if that was written to the end. Returns how many messages were acknowledged.
-    pub fn begin_poll(&mut self, last_event_id: Option<EventId>) -> u64 {
+    /// The id of a message acknowledges that message and those before it, if it was handed out: whoever has it has
+    /// the answer that carried it, and that began with the oldest. The id of an [answer](Take::answer) acknowledges
+    /// what that answer carried. Any other id acknowledges nothing: it comes from an answer of another mailbox, or
+    /// what it stood for has left. After a restart it is not known any more what had left, and an id from before it is
+    /// taken for one of this mailbox's, unless that was polled together with others. Without an id, and from a client that never sent one, the poll acknowledges what
+    /// the last answer carried, if that was written to the end. Returns how many messages were acknowledged.
+    pub fn begin_poll(&mut self, by: Acknowledgement) -> u64 {
         let handout = self.handout.take();
-        let up_to = match last_event_id {
+        let acknowledges_by_going_on = !self.explicit;
+        if (by.is_explicit() && !self.explicit) || (by.shared && !self.shared) {
+            self.explicit |= by.is_explicit();
+            self.shared |= by.shared;
+            self.changed(|| Change::State);
+        }
+        let (up_to, losses) = match by.last_event_id {
             Some(id) => {
-                if !self.explicit {
-                    self.explicit = true;
-                    self.changed(|| Change::State);
-                }
-                // The client holds the answer in its hands: it was told of the gap. An id that an earlier
-                // answer held as well proves nothing.
-                self.tell_gap(handout.as_ref().filter(|h| h.fresh && h.up_to <= id));
-                id
+                let (up_to, losses) = self.proved_by(id);
+                // It may have left meanwhile; that it arrived is proved.
+                let answer = handout.as_ref().filter(|h| h.fresh && (h.up_to <= up_to || h.up_to == id));
+                (up_to, answer.map_or(losses, |h| h.losses.max(losses)))
             }
-            None if self.explicit => EventId(0),
-            None => handout.filter(|h| h.written).map_or(EventId(0), |h| h.up_to),
+            None if acknowledges_by_going_on => {
+                handout.as_ref().filter(|h| h.written).map_or((EventId(0), 0), |h| (h.up_to, h.losses))
+            }
+            None => (EventId(0), 0),
         };
+        self.acknowledge_losses(losses);
+        if handout.is_some_and(|h| !h.written) {
+            self.losses_told = self.losses_acknowledged;
+        }
         let acknowledged = self.release(up_to.min(self.ever_handed_out));
         self.debug_check();
         acknowledged
     }
 
-    /// Whether a poll that is waiting would be answered: there are messages, or a gap to tell of.
+    /// What a client has that names this id: all messages up to which one, and word of all losses up to which one.
+    fn proved_by(&self, id: EventId) -> (EventId, u64) {
+        let (up_to, losses) = self.receipts.find(id).unwrap_or_default();
+        let is_held = id <= self.ever_handed_out && self.messages.contains_key(&id);
+        let is_from_before = id <= self.given_before && !self.shared;
+        (if is_held || is_from_before { up_to.max(id) } else { up_to }, losses)
+    }
+
+    /// The id of the whole answer that carried this message last, if that answer had one of its own.
+    pub fn answer_with(&self, last: EventId) -> Option<EventId> {
+        self.receipts.answer_with(last)
+    }
+
+    /// Whether a poll that is waiting would be answered: there are messages, or losses that no answer told of.
     pub fn has_news(&self) -> bool {
-        self.gap > 0 || !self.messages.is_empty()
+        self.losses > self.losses_told || !self.messages.is_empty()
     }
 
-    /// Hands out the oldest messages, up to `room`; `None` if there is nothing to say.
-    pub fn take(&mut self, room: BatchLimits) -> Option<Batch<C>> {
-        self.hand_out(room, EventId(0))
+    /// How many messages were lost that the client does not know of.
+    pub fn gap(&self) -> u64 {
+        self.losses - self.losses_acknowledged
     }
 
-    /// The same for an answer that goes on, as a stream does: what it carried already stays handed out,
-    /// and what comes is behind that.
-    pub fn take_more(&mut self, room: BatchLimits) -> Option<Batch<C>> {
-        self.hand_out(room, self.handed_out())
-    }
-
-    fn hand_out(&mut self, room: BatchLimits, behind: EventId) -> Option<Batch<C>> {
-        if !self.has_news() {
+    /// Hands out the oldest messages, as many as [`Take`] says; `None` if there is nothing to say. `draw` gives a
+    /// new event id, for an answer that no message's id would acknowledge as a whole.
+    pub fn take(&mut self, take: Take, draw: impl FnOnce() -> Option<EventId>) -> Option<Batch<C>> {
+        let Take { room, up_to, answer, goes_on, last } = take;
+        let behind = if goes_on { self.handed_out() } else { EventId(0) };
+        let tells_of_losses = self.losses > self.losses_told || (last && self.gap() > 0);
+        let messages = self.oldest_messages(behind, up_to, room);
+        if messages.is_empty() && !tells_of_losses {
             return None;
         }
+        // A stream tells once of each loss.
+        let told = if goes_on && !last { self.losses_told } else { self.losses_acknowledged };
+        let gap = self.losses - told;
+        let up_to = messages.last().map_or(behind, |message| message.id);
+        let fresh = up_to > self.ever_handed_out;
+        let answer = answer.or_else(|| if gap > 0 && !fresh { draw() } else { None });
+        self.ever_handed_out = self.ever_handed_out.max(up_to);
+        self.losses_told = self.losses;
+        self.handouts.0 += 1;
+        for message in messages.iter().filter(|message| message.redelivered) {
+            self.receipts.carried_again(message.id);
+        }
+        if let Some(answer) = answer {
+            self.newest = self.newest.max(answer);
+            let last = messages.last().filter(|message| !message.redelivered).map(|message| message.id);
+            self.receipts.note(answer, up_to, self.losses, last);
+        }
+        self.handout =
+            Some(Handout { id: self.handouts, up_to, behind, losses: self.losses, fresh, written: false });
+        self.debug_check();
+        Some(Batch { handout: self.handouts, pending: self.waiting_behind(up_to), messages, gap, answer })
+    }
+
+    fn oldest_messages(
+        &self,
+        behind: EventId,
+        up_to: Option<EventId>,
+        room: BatchLimits,
+    ) -> Vec<TakenMessage<C>> {
         let mut bytes = 0;
-        let messages: Vec<TakenMessage<C>> = self
-            .messages
+        self.messages
             .range((Excluded(behind), Unbounded))
+            .take_while(|(id, _)| up_to.is_none_or(|up_to| **id <= up_to))
             .enumerate()
             .take(room.messages.max(1))
             .take_while(|(place, (_, entry))| {
@@ -231,45 +303,37 @@ impl<C: Clone> Mailbox<C> {
                 redelivered: *id <= self.ever_handed_out,
                 message: entry.message.clone(),
             })
-            .collect();
-        if messages.is_empty() && self.gap == 0 {
-            return None;
-        }
-        let up_to = messages.last().map_or(behind, |m| m.id);
-        let fresh = up_to > self.ever_handed_out;
-        self.ever_handed_out = self.ever_handed_out.max(up_to);
-        self.handouts.0 += 1;
-        self.handout = Some(Handout { id: self.handouts, up_to, gap: self.gap, fresh, written: false });
-        self.debug_check();
-        Some(Batch {
-            handout: self.handouts,
-            pending: (self.messages.len() - self.messages.range(..=up_to).count()) as u64,
-            messages,
-            gap: self.gap,
-        })
+            .collect()
     }
 
-    /// The transport's word about an answer; it counts only if no newer poll has begun.
+    /// The transport's word about an answer; it counts only if no newer poll has begun. An answer that was written
+    /// may turn out broken afterwards, and not the other way round.
     pub fn settle(&mut self, handout: HandoutId, outcome: Outcome) {
-        if self.handout.as_ref().is_none_or(|latest| latest.id != handout) {
-            return;
-        }
+        let Some(latest) = self.handout.as_mut().filter(|latest| latest.id == handout) else { return };
         match outcome {
-            Outcome::Broken => self.handout = None,
-            Outcome::Written => {
-                let written = self.handout.take().map(|h| Handout { written: true, ..h });
-                self.tell_gap(written.as_ref());
-                self.handout = written.map(|h| Handout { gap: 0, ..h });
+            Outcome::Broken => {
+                self.losses_told = self.losses_acknowledged;
+                latest.up_to = latest.behind;
+                // What a stream carried before stays handed out.
+                (latest.written, latest.fresh, latest.losses) = (true, false, 0);
+                self.handout.take_if(|latest| latest.up_to == EventId(0));
             }
+            Outcome::Written => latest.written = true,
         }
         self.debug_check();
     }
 
-    fn tell_gap(&mut self, handout: Option<&Handout>) {
-        if let Some(told) = handout.map(|h| h.gap).filter(|gap| *gap > 0) {
-            self.gap -= told;
+    fn acknowledge_losses(&mut self, up_to: u64) {
+        if up_to > self.losses_acknowledged {
+            self.losses_acknowledged = up_to;
+            self.losses_told = self.losses_told.max(up_to);
             self.changed(|| Change::State);
         }
+    }
+
+    fn lost_one(&mut self) {
+        self.losses += 1;
+        self.changed(|| Change::State);
     }
 
     /// A poll is held from now on, or no longer.
@@ -281,22 +345,15 @@ impl<C: Clone> Mailbox<C> {
         }
     }
 
-    /// Removes what is past its life time.
-    ///
-    /// A message in an answer that was written to the end counts as delivered when its time is over,
-    /// unless the client acknowledges explicitly and has not.
+    /// Drops what is past its life time. Nothing but its client acknowledges a message: one that was handed out
+    /// and is not acknowledged in its time is dropped like any other.
     pub fn expire(&mut self, limits: &Limits, now: Timestamp) -> Lost {
         let mut lost = Lost::default();
-        let delivered = self.delivered();
         while let Some(&(expires, id)) = self.expiries.first() {
             if expires > now {
                 break;
             }
-            if id <= delivered {
-                self.remove(id);
-            } else {
-                self.drop_message(id, DropReason::Expired, limits, expires, &mut lost);
-            }
+            self.drop_message(id, DropReason::Expired, limits, expires, &mut lost);
         }
         if self.dropped_until(limits).is_some_and(|until| until <= now) {
             self.forget_dropped();
@@ -317,13 +374,15 @@ impl<C: Clone> Mailbox<C> {
         Some(first + limits.drop_life_time)
     }
 
+    /// The client ends its subscription: to it, what the last answer carried to its end is acknowledged, as by
+    /// a poll without an id. Returns how many messages were.
+    pub fn acknowledge_by_going_on(&mut self) -> u64 {
+        self.begin_poll(Acknowledgement::default())
+    }
+
     /// Drops every message: the subscription ended (`Abandoned`), or an operator wants it so (`Purged`).
-    ///
-    /// As with [`expire`](Self::expire), what was in an answer that was written to the end counts as
-    /// delivered, unless the client acknowledges explicitly and has not.
     pub fn drop_all(&mut self, reason: DropReason, limits: &Limits, now: Timestamp) -> Lost {
         let mut lost = self.expire(limits, now);
-        self.release(self.delivered());
         let ids: Vec<EventId> = self.messages.keys().copied().collect();
         for id in ids {
             self.drop_message(id, reason, limits, now, &mut lost);
@@ -370,6 +429,8 @@ impl<C: Clone> Mailbox<C> {
             self.remove(id);
             released += 1;
         }
+        let oldest = self.messages.first_key_value().map(|(id, _)| *id);
+        self.receipts.forget(oldest, self.losses_acknowledged);
         released
     }
 
@@ -381,6 +442,11 @@ impl<C: Clone> Mailbox<C> {
             self.replaceable.remove(&(message.class().clone(), id));
         }
         self.typing.remove(&id);
+        if id <= self.ever_handed_out && self.messages.first_key_value().is_some_and(|(first, _)| *first < id)
+        {
+            // A client that has it still acknowledges by it what was in front of it.
+            self.receipts.note(id, id, 0, None);
+        }
         self.changed(|| Change::Left(id, message.message.clone()));
         Some(message)
     }
@@ -395,10 +461,11 @@ impl<C: Clone> Mailbox<C> {
     ) {
         let Some(message) = self.remove(id) else { return };
         if message.class().is_typing() {
+            // Nobody misses it: that nothing came after it says as much.
+            lost.count_replaced();
             return;
         }
         lost.count(reason);
-        self.gap += 1;
         let kept_until = self.first_submitted.map(|first| first + limits.drop_life_time);
         if kept_until.is_some_and(|until| until > at) && DroppedSet::would_keep(&message) {
             let dropped = DroppedMessage { id, message, reason, dropped_at: at };
@@ -410,16 +477,19 @@ impl<C: Clone> Mailbox<C> {
                 }
             });
         }
-        self.changed(|| Change::State);
+        self.lost_one();
     }
 
     /// A message that cannot be read any more is lost, and not kept: there is nothing to look at.
     pub fn lose_damaged(&mut self, id: EventId) -> Lost {
         let mut lost = Lost::default();
-        if self.remove(id).is_some_and(|message| !message.class().is_typing()) {
-            lost.count(DropReason::Corrupt);
-            self.gap += 1;
-            self.changed(|| Change::State);
+        match self.remove(id) {
+            Some(message) if message.class().is_typing() => lost.count_replaced(),
+            Some(_) => {
+                lost.count(DropReason::Corrupt);
+                self.lost_one();
+            }
+            None => {}
         }
         self.debug_check();
         lost
@@ -437,8 +507,13 @@ impl<C: Clone> Mailbox<C> {
         }
     }
 
-    /// The newest message that may be acknowledged.
-    fn handed_out(&self) -> EventId {
+    /// How many messages are behind this one.
+    pub fn waiting_behind(&self, id: EventId) -> u64 {
+        (self.messages.len() - self.messages.range(..=id).count()) as u64
+    }
+
+    /// The newest message that is in the latest answer.
+    pub fn handed_out(&self) -> EventId {
         self.handout.as_ref().map_or(EventId(0), |h| h.up_to)
     }
 
@@ -461,7 +536,9 @@ impl<C: Clone> Mailbox<C> {
         assert!(self.typing.iter().copied().eq(of_class(Class::is_typing)));
         assert!(self.messages.keys().all(|id| *id <= self.newest));
         assert!(self.handed_out() <= self.ever_handed_out && self.ever_handed_out <= self.newest);
-        assert!(self.handout.as_ref().is_none_or(|h| h.gap <= self.gap && h.id <= self.handouts));
+        assert!(self.handout.as_ref().is_none_or(|h| h.losses <= self.losses && h.id <= self.handouts));
+        assert!(self.losses_acknowledged <= self.losses_told && self.losses_told <= self.losses);
+        self.receipts.check_invariants(self.newest);
         assert!(self.messages.is_empty() || self.first_submitted.is_some());
         self.dropped.check_invariants();
     }

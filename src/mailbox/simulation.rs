@@ -8,8 +8,9 @@
 //! - nothing that left comes back, and a message that was handed out is never changed;
 //! - the gaps that the client is told of add up to the losses.
 //!
-//! The client is honest: it acknowledges only what it received. A response counts as received when the
-//! transport wrote it to the end; received and yet broken for the transport happens too.
+//! The client is honest: it acknowledges only what it received, by the id of an answer or of a message, or by one that
+//! means nothing here, as it may have from another mailbox. A response counts as received when the transport
+//! wrote it to the end; received and yet broken for the transport happens too.
 //!
 //! How it is called is in [`deliver`].
 //!
@@ -30,8 +31,8 @@ use deliver::Delivery;
 
 use super::testing::{HANDOVER, life_times, s};
 use super::{
-    Batch, BatchLimits, Bound, Class, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, Message,
-    Outcome, Overflow, Refusal, TYPING_LIFE_TIME, Timestamp,
+    Acknowledgement, Batch, BatchLimits, Bound, Class, DropReason, EventId, HandoutId, Limits, Lost, Mailbox,
+    Message, Outcome, Overflow, Refusal, TYPING_LIFE_TIME, Take, Timestamp,
 };
 
 const SEEDS: u64 = 300;
@@ -64,7 +65,11 @@ struct Answer {
     /// The numbers of the messages in it, by id.
     messages: Vec<(EventId, usize)>,
     gap: u64,
-    /// Whether a message was in no answer before.
+    /// Of all losses, how many had happened when it was made.
+    losses: u64,
+    /// By which id it is acknowledged.
+    id: EventId,
+    /// Whether its last message was in no answer before.
     fresh: bool,
     settled: bool,
 }
@@ -76,6 +81,10 @@ struct Client {
     explicit: bool,
     has_sent: bool,
     received: BTreeMap<EventId, usize>,
+    /// By what it acknowledges all that it has.
+    newest: EventId,
+    /// Of how many losses it was told in an answer that it received to the end.
+    learned: u64,
 }
 
 struct World {
@@ -94,9 +103,13 @@ struct World {
     overtaken: Vec<HandoutId>,
     delivery: Option<Delivery>,
     client: Client,
-    /// What this mailbox lost, and how much of that the client was told of.
+    /// What this mailbox lost; how much of that its client has said that it knows of; and how much was in an answer
+    /// that may have arrived.
     losses: u64,
+    known: u64,
     told: u64,
+    /// What each id stands for that was ever in an answer: up to which message, and how many losses.
+    proofs: BTreeMap<EventId, (EventId, u64)>,
     /// How often anything happened, over all seeds: a simulation that never gets somewhere proves nothing.
     seen: BTreeMap<String, u64>,
 }
@@ -119,9 +132,18 @@ fn every_message_has_one_fate() {
 fn everything_happened(seen: &BTreeMap<String, u64>) {
     let reasons = DropReason::ALL.into_iter().filter(|reason| *reason != DropReason::Corrupt);
     let reasons = reasons.map(|reason| format!("lost {}", reason.name()));
-    let fates = ["delivered", "typing gone", "superseded", "delivered by time", "delivered at the end"];
-    let polls =
-        ["acknowledged", "overtook an answer", "redelivered", "gap told", "gap alone", "gap told again"];
+    let fates = ["delivered", "typing gone", "superseded"];
+    let polls = [
+        "acknowledged",
+        "acknowledged at the end",
+        "overtook an answer",
+        "redelivered",
+        "gap told",
+        "gap alone",
+        "gap told again",
+        "reset after it was written",
+        "an id that means nothing",
+    ];
     let calls = deliver::WHAT_HAPPENS;
     let refusals = [Refusal::Disabled, Refusal::NobodyPolls, Refusal::Full, Refusal::TooLarge];
     let refusals = refusals.map(|refusal| format!("refused {refusal:?}"));
@@ -174,7 +196,9 @@ impl World {
             delivery: None,
             client: Client::default(),
             losses: 0,
+            known: 0,
             told: 0,
+            proofs: BTreeMap::new(),
             seen,
         };
         world.change_limits();
@@ -192,8 +216,7 @@ impl World {
             80..95 => self.pass(),
             95..98 => self.change_limits(),
             98 => self.purge(),
-            99 if self.random.random_ratio(1, 3) => self.end_and_recreate(),
-            99 => self.pass(),
+            99 => self.end_and_recreate(),
             100..110 => self.deliver(),
             _ => self.end_delivery(),
         }
@@ -252,6 +275,7 @@ impl World {
                     assert!(matches!(class, Class::Presence { .. }) && self.limits.coalesce);
                     assert!(older.class == class && !older.handed_out, "{id}");
                     older.fate = Fate::Superseded;
+                    lost.count_replaced();
                     self.saw("superseded");
                 }
                 let life_time = match self.limits.life_time.apply(wish) {
@@ -310,42 +334,7 @@ impl World {
     /// A poll begins, and is answered or held; it may overtake an answer or take a held poll's place.
     fn poll(&mut self) {
         let last_event_id = self.client.explicit.then(|| self.last_event_id()).flatten();
-        let answer = self.answer.take();
-        if let Some(answer) = answer.as_ref().filter(|a| !a.settled) {
-            self.overtaken.push(answer.handout);
-            self.saw("overtook an answer");
-        }
-        let acknowledged = self.mailbox.begin_poll(last_event_id);
-        self.delivery_is_overtaken();
-
-        let written = answer.as_ref().filter(|a| a.settled && !self.client.has_sent);
-        let expected: Vec<EventId> = match (last_event_id, written) {
-            (Some(last), _) => {
-                self.client.has_sent = true;
-                let handed_out = |number: &usize| self.messages[*number].handed_out;
-                self.buffered
-                    .iter()
-                    .filter(|(id, n)| **id <= last && handed_out(n))
-                    .map(|(id, _)| *id)
-                    .collect()
-            }
-            (None, Some(answer)) => answer.messages.iter().map(|(id, _)| *id).collect(),
-            (None, None) => vec![],
-        };
-        let expected: Vec<_> = expected.into_iter().filter(|id| self.buffered.contains_key(id)).collect();
-        assert_eq!(acknowledged, expected.len() as u64);
-        for id in expected {
-            self.end(id, Fate::Delivered);
-            self.saw("acknowledged");
-        }
-        if let (Some(last), Some(answer)) = (last_event_id, answer)
-            && !answer.settled
-            && answer.fresh
-            && answer.messages.last().is_some_and(|(id, _)| *id <= last)
-        {
-            self.told += answer.gap;
-        }
-
+        self.begin_poll(last_event_id);
         self.mailbox.hold(true);
         if self.held {
             self.mailbox.hold(false);
@@ -356,14 +345,64 @@ impl World {
         }
     }
 
-    /// What the client acknowledges: mostly all that it received, sometimes less, or nothing.
+    fn begin_poll(&mut self, last_event_id: Option<EventId>) {
+        let answer = self.answer.take();
+        if let Some(answer) = answer.as_ref().filter(|a| !a.settled) {
+            self.overtaken.push(answer.handout);
+            self.saw("overtook an answer");
+        }
+        let explicitly = self.client.explicit && self.random.random_ratio(1, 4);
+        let acknowledged = self.mailbox.begin_poll(Acknowledgement {
+            last_event_id,
+            explicitly,
+            ..Acknowledgement::default()
+        });
+        self.delivery_is_overtaken();
+
+        let written = answer.as_ref().filter(|a| a.settled && !self.client.has_sent);
+        let (up_to, known) = match (last_event_id, written) {
+            (Some(last), _) => {
+                let (up_to, losses) = self.proofs.get(&last).copied().unwrap_or_default();
+                let latest =
+                    answer.as_ref().filter(|a| a.fresh && a.messages.iter().all(|(id, _)| *id <= up_to));
+                (up_to, latest.map_or(losses, |a| a.losses.max(losses)))
+            }
+            (None, Some(answer)) => (answer.messages.last().map_or(EventId(0), |(id, _)| *id), answer.losses),
+            (None, None) => (EventId(0), 0),
+        };
+        self.client.has_sent |= explicitly || last_event_id.is_some();
+        let expected: Vec<EventId> = self.buffered.range(..=up_to).map(|(id, _)| *id).collect();
+        assert_eq!(acknowledged, expected.len() as u64);
+        for id in expected {
+            self.end(id, Fate::Delivered);
+            self.saw("acknowledged");
+        }
+        self.known = self.known.max(known);
+        assert!(self.known <= self.client.learned, "it cannot know of more than it was told");
+        self.told = self.told.max(self.known);
+        if answer.is_some_and(|answer| !answer.settled) {
+            self.told = self.known;
+        }
+    }
+
+    /// What the client acknowledges: mostly all that it received, sometimes less, or nothing; or it names an answer of
+    /// another mailbox.
     fn last_event_id(&mut self) -> Option<EventId> {
         let newest = self.client.received.last_key_value().map_or(EventId(0), |(id, _)| *id);
-        match self.random.random_range(0..10) {
+        match self.random.random_range(0..12) {
             0 => None,
             1 => Some(EventId(0)),
-            2 | 3 => Some(EventId(newest.0.saturating_sub(self.random.random_range(0..8)))),
-            _ => Some(newest),
+            2 | 3 => {
+                let older = EventId(newest.0.saturating_sub(self.random.random_range(0..8)));
+                // It names nothing that was sent to it and never arrived.
+                Some(older)
+                    .filter(|id| self.client.received.contains_key(id) || !self.proofs.contains_key(id))
+            }
+            4 => {
+                self.saw("an id that means nothing");
+                Some(EventId(self.newest.0 + 1000))
+            }
+            _ => Some(self.client.newest),
         }
     }
 
@@ -382,24 +421,44 @@ impl World {
     fn held_poll_takes(&mut self, room: BatchLimits) {
         let news = self.mailbox.has_news();
         assert_eq!(news, !self.buffered.is_empty() || self.losses > self.told);
-        let batch = self.mailbox.take(room);
-        assert_eq!(batch.is_some(), news);
+        let last = self.random.random();
+        let drawn = EventId(self.newest.0 + 1);
+        let take = Take { last, ..Take::up_to(room) };
+        let batch = self.mailbox.take(take, || Some(drawn));
+        assert_eq!(batch.is_some(), news || (last && self.losses > self.known));
         let Some(batch) = batch else { return };
+        if batch.answer == Some(drawn) {
+            self.newest = drawn;
+        }
         self.delivery_is_overtaken();
         self.mailbox.hold(false);
         self.held = false;
         self.look_at(&batch, room);
+        self.told = self.losses;
         let messages: Vec<_> = batch.messages.iter().map(|m| (m.id, number(&m.message))).collect();
-        let fresh = messages.iter().any(|(_, number)| !self.messages[*number].handed_out);
-        for (_, number) in &messages {
+        let newest = messages.last().map_or(EventId(0), |(id, _)| *id);
+        let fresh = messages.last().is_some_and(|(_, number)| !self.messages[*number].handed_out);
+        assert_eq!(batch.answer.is_some(), batch.gap > 0 && !fresh);
+        for (id, number) in &messages {
             self.messages[*number].handed_out = true;
+            self.proofs.insert(*id, (*id, 0));
         }
-        self.answer =
-            Some(Answer { handout: batch.handout, messages, gap: batch.gap, fresh, settled: false });
+        if let Some(id) = batch.answer {
+            self.proofs.insert(id, (newest, self.losses));
+        }
+        self.answer = Some(Answer {
+            handout: batch.handout,
+            messages,
+            gap: batch.gap,
+            losses: self.losses,
+            id: batch.answer.unwrap_or(newest),
+            fresh,
+            settled: false,
+        });
     }
 
     fn look_at(&mut self, batch: &Batch, room: BatchLimits) {
-        assert_eq!(batch.gap, self.losses - self.told, "the gap");
+        assert_eq!(batch.gap, self.losses - self.known, "the gap");
         assert_eq!(batch.pending, (self.buffered.len() - batch.messages.len()) as u64);
         assert!(batch.messages.len() <= room.messages.max(1));
         let bytes: u64 = batch.messages.iter().map(|m| m.message.cost()).sum();
@@ -430,24 +489,38 @@ impl World {
         // What the transport does not learn: the client has it, and the newer poll comes first.
         let silent = outcome == Outcome::Broken && self.random.random_ratio(1, 3);
         self.receive(&answer.messages[..arrived]);
+        if arrived == answer.messages.len() {
+            self.arrived(&answer);
+        }
         if !silent {
             self.mailbox.settle(answer.handout, outcome);
         }
-        match outcome {
-            Outcome::Written => {
-                if answer.gap > 0 {
-                    self.told += answer.gap;
-                    self.saw("gap told");
-                }
-                self.answer = Some(Answer { settled: true, gap: 0, ..answer });
+        if outcome == Outcome::Broken {
+            if answer.gap > 0 {
+                self.saw("gap told again");
             }
-            Outcome::Broken => {
-                if answer.gap > 0 {
-                    self.saw("gap told again");
-                }
-                self.answer = silent.then_some(answer);
+            if !silent {
+                self.told = self.known;
             }
+            self.answer = silent.then_some(answer);
+            return;
         }
+        if answer.gap > 0 {
+            self.saw("gap told");
+        }
+        if self.random.random_ratio(1, 8) {
+            self.mailbox.settle(answer.handout, Outcome::Broken);
+            self.told = self.known;
+            self.saw("reset after it was written");
+        } else {
+            self.answer = Some(Answer { settled: true, ..answer });
+        }
+    }
+
+    /// The client has all of an answer.
+    fn arrived(&mut self, answer: &Answer) {
+        self.client.learned = self.client.learned.max(answer.losses);
+        self.client.newest = answer.id;
     }
 
     fn receive(&mut self, messages: &[(EventId, usize)]) {
@@ -513,6 +586,20 @@ impl World {
 
     /// The subscription ends; another begins, for another client. Ids go on.
     fn end_and_recreate(&mut self) {
+        if self.random.random() {
+            // The client ends it.
+            let written = self.answer.take_if(|a| a.settled && !self.client.has_sent);
+            let has: Vec<EventId> =
+                written.iter().flat_map(|a| a.messages.iter().map(|(id, _)| *id)).collect();
+            let acknowledged = self.mailbox.acknowledge_by_going_on();
+            let expected: Vec<EventId> =
+                has.into_iter().filter(|id| self.buffered.contains_key(id)).collect();
+            assert_eq!(acknowledged, expected.len() as u64);
+            for id in expected {
+                self.end(id, Fate::Delivered);
+                self.saw("acknowledged at the end");
+            }
+        }
         let lost = self.mailbox.drop_all(DropReason::Abandoned, &self.limits, self.now);
         assert_eq!(lost, self.account_for_what_left(Some(DropReason::Abandoned)));
         assert!(self.buffered.is_empty());
@@ -522,7 +609,8 @@ impl World {
         self.overtaken.clear();
         self.delivery = None;
         self.client = Client { explicit: self.random.random(), ..Client::default() };
-        (self.losses, self.told) = (0, 0);
+        (self.losses, self.known, self.told) = (0, 0, 0);
+        self.proofs.clear();
     }
 
     /// Gives each message that the mailbox holds no longer its fate, and says what was lost thereby.
@@ -537,17 +625,13 @@ impl World {
         let mut lost = Lost::default();
         for (id, number) in left {
             let tracked = &self.messages[number];
-            let answer = self.answer.as_ref().filter(|a| a.messages.contains(&(id, number)));
             let in_flight = self.in_flight(id);
             let expired = tracked.expires <= self.now;
-            let delivered = answer.is_some_and(|a| a.settled) && !self.client.has_sent;
             if tracked.class.is_typing() {
                 assert!(expired || everything.is_some() || !in_flight, "{id} was in flight");
+                lost.count_replaced();
                 self.end(id, Fate::TypingGone);
                 self.saw("typing gone");
-            } else if delivered && (expired || everything.is_some()) {
-                self.saw(if expired { "delivered by time" } else { "delivered at the end" });
-                self.end(id, Fate::Delivered);
             } else {
                 let reason =
                     if expired { DropReason::Expired } else { everything.unwrap_or(DropReason::Overflow) };
@@ -587,7 +671,8 @@ impl World {
                 Fate::Dropped(dropped.reason.name())
             );
         }
-        assert!(self.told <= self.losses);
+        assert!(self.known <= self.told && self.told <= self.losses);
+        assert_eq!(self.mailbox.gap(), self.losses - self.known);
     }
 
     /// The client is called or polls until there is nothing more to say: every message has its fate, and
@@ -599,26 +684,21 @@ impl World {
             assert!(polls < 1000, "it never ends");
             if let Some(answer) = self.answer.take_if(|a| !a.settled) {
                 self.receive(&answer.messages);
+                self.arrived(&answer);
                 self.mailbox.settle(answer.handout, Outcome::Written);
-                self.told += answer.gap;
-                self.answer = Some(Answer { settled: true, gap: 0, ..answer });
+                self.answer = Some(Answer { settled: true, ..answer });
             }
-            let all = self.client.received.last_key_value().map(|(id, _)| *id);
-            let last_event_id = all.filter(|_| self.client.explicit);
-            self.client.has_sent |= last_event_id.is_some();
-            self.mailbox.begin_poll(last_event_id);
-            let acknowledged: Vec<EventId> =
-                self.buffered.keys().copied().filter(|id| !self.mailbox.holds(*id)).collect();
-            acknowledged.into_iter().for_each(|id| self.end(id, Fate::Delivered));
+            let last_event_id = Some(self.client.newest).filter(|_| self.client.explicit);
+            self.begin_poll(last_event_id);
             self.held = true;
             self.held_poll_takes(room);
-            if self.held {
+            if self.held && self.buffered.is_empty() && self.known == self.losses {
                 break;
             }
         }
         self.check();
         assert!(self.buffered.is_empty() && self.messages.iter().all(|m| m.fate != Fate::Buffered));
-        assert_eq!(self.told, self.losses);
+        assert_eq!(self.known, self.losses);
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::mailbox::{Batch, EventId, HandoutId, TakenMessage};
 
-use super::Turn;
+use super::{Settlement, Turn};
 
 /// For how long a mailbox is left to a poll that no longer waits there, and of whose answer it is not known
 /// what became of it.
@@ -54,13 +54,16 @@ impl From<Standing> for Due {
     }
 }
 
-/// A message that is being delivered.
+/// A message that is being delivered. Unless the store is told that it was
+/// [accepted](super::MailboxStore::accept_delivery), it was not: it waits again, and the turn is given back.
 #[derive(Debug)]
+#[must_use]
 pub struct Delivery {
     /// The turn.
     pub turn: Turn,
     /// Which handout it is.
     pub handout: HandoutId,
+    pub(super) settlement: Settlement,
     /// The message.
     pub message: TakenMessage,
     /// How many messages the client acknowledged by going on behind the answer to its last poll.
@@ -69,10 +72,10 @@ pub struct Delivery {
 
 impl Delivery {
     /// The delivery of the only message of a batch; none if that is gone.
-    pub(super) fn new(turn: Turn, batch: Batch, acknowledged: u64) -> Option<Self> {
+    pub(super) fn new(turn: Turn, batch: Batch, settlement: Settlement, acknowledged: u64) -> Option<Self> {
         let Batch { handout, messages, .. } = batch;
         let message = messages.into_iter().next()?;
-        Some(Self { turn, handout, message, acknowledged })
+        Some(Self { turn, handout, settlement, message, acknowledged })
     }
 
     /// Which message it is.

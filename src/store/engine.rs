@@ -15,12 +15,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+use super::settlement::Settlement;
 use super::{
-    Bell, Caps, CreateError, Expired, Found, Gone, Keys, Lookup, NewMailbox, OfferError, StoreTotals, Turn,
+    Bell, Caps, CreateError, EndedBy, Ending, Expired, Found, Gone, Keys, Lookup, NewMailbox, OfferError,
+    Outlook, StoreTotals, Turn,
 };
 use crate::mailbox::{
-    Batch, BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, MailboxTotals, Offered,
-    Outcome, PollKey, Timestamp,
+    Acknowledgement, Batch, EventId, Incoming, Limits, Lost, MailboxId, MailboxTotals, Offered, PollKey,
+    Take, Timestamp,
 };
 use deliver::Arrivals;
 use index::Index;
@@ -47,7 +49,7 @@ pub(super) struct Engine<J: Journal> {
 /// What a poll finds.
 #[derive(Debug)]
 pub(super) enum Taken<C> {
-    Batch(Batch<C>),
+    Batch(Batch<C>, Settlement),
     Nothing,
     Superseded,
     Ended,
@@ -113,7 +115,7 @@ impl<J: Journal> Engine<J> {
         mailbox: MailboxId,
         limits: Option<&Limits>,
         wait: bool,
-        change: impl FnOnce(&Slot<J::Content>, &mut SlotState<J::Content>) -> T,
+        change: impl FnOnce(&Arc<Slot<J::Content>>, &mut SlotState<J::Content>) -> T,
     ) -> Result<(T, Receipt), Gone> {
         let slot = self.slot(mailbox)?;
         let mut state = slot.lock();
@@ -130,10 +132,10 @@ impl<J: Journal> Engine<J> {
 
     fn change_locked<T>(
         &self,
-        slot: &Slot<J::Content>,
+        slot: &Arc<Slot<J::Content>>,
         state: &mut SlotState<J::Content>,
         told: Told<J>,
-        change: impl FnOnce(&Slot<J::Content>, &mut SlotState<J::Content>) -> T,
+        change: impl FnOnce(&Arc<Slot<J::Content>>, &mut SlotState<J::Content>) -> T,
     ) -> (T, Receipt) {
         let before = state.mailbox.totals();
         let result = change(slot, state);
@@ -181,23 +183,30 @@ impl<J: Journal> Engine<J> {
         EventId(self.events.fetch_add(1, Relaxed) + 1)
     }
 
-    /// Ends a mailbox; it is found no more. Its dropped messages stay until their time is over.
-    fn end_now(
+    /// Ends a mailbox if it `may` end, which is asked when nobody can change it any more; it is found no more. Its
+    /// dropped messages stay until their time is over.
+    fn end_if(
         &self,
         slot: &Arc<Slot<J::Content>>,
+        may: impl FnOnce(&SlotState<J::Content>) -> bool,
+        by: EndedBy,
         limits: &Limits,
         now: Timestamp,
         wait: bool,
-    ) -> Result<(Lost, Receipt), Gone> {
-        self.index.write().unwrap_or_else(PoisonError::into_inner).unlist(slot);
-        let mut state = slot.lock();
-        if state.ended {
-            return Err(Gone);
-        }
+    ) -> Result<(Ending, Receipt), Gone> {
+        let mut state = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            let state = slot.lock();
+            if state.ended || !may(&state) {
+                return Err(Gone);
+            }
+            index.unlist(slot, &state);
+            state
+        };
         let told = Told { row: Row::Changed, wait, ..Told::NOTHING };
-        let ended = self.change_locked(slot, &mut state, told, |_, state| state.end(limits, now));
+        let ended = self.change_locked(slot, &mut state, told, |_, state| state.end(by, limits, now));
         self.schedule(slot.id, &mut state, limits);
-        if state.next_deadline(limits).is_none() {
+        if state.mailbox.next_deadline(limits).is_none() {
             self.forget(slot, state);
         }
         Ok(ended)
@@ -206,6 +215,9 @@ impl<J: Journal> Engine<J> {
     /// Nothing is left of a mailbox that ended.
     fn forget(&self, slot: &Slot<J::Content>, mut state: MutexGuard<'_, SlotState<J::Content>>) {
         self.record(slot, &mut state, Told { row: Row::Gone, ..Told::NOTHING }).ignore();
+        if let Some(deadline) = state.scheduled.take() {
+            self.deadlines().remove(&(deadline, slot.id));
+        }
         drop(state);
         self.index.write().unwrap_or_else(PoisonError::into_inner).remove(slot.id);
     }
@@ -244,6 +256,7 @@ impl<J: Journal> Engine<J> {
         let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
         index.insert(slot.clone());
         let mut state = slot.lock();
+        state.mailbox.ids_were_given_up_to(EventId(self.events.load(Relaxed)));
         let subscription_id = state.subscription_id.clone();
         let ended = state.ended;
         if !ended && state.mailbox.has_news() {
@@ -258,7 +271,7 @@ impl<J: Journal> Engine<J> {
             let _ = index.name(&slot, &id);
         }
         if ended {
-            index.unlist(&slot);
+            index.unlist(&slot, &slot.lock());
         }
     }
 
@@ -302,10 +315,11 @@ impl<J: Journal> Engine<J> {
     pub(super) fn end(
         &self,
         mailbox: MailboxId,
+        by: EndedBy,
         limits: &Limits,
         now: Timestamp,
-    ) -> Result<(Lost, Receipt), Gone> {
-        self.end_now(&self.slot(mailbox)?, limits, now, true)
+    ) -> Result<(Ending, Receipt), Gone> {
+        self.end_if(&self.slot(mailbox)?, |_| true, by, limits, now, true)
     }
 
     pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
@@ -355,22 +369,35 @@ impl<J: Journal> Engine<J> {
     pub(super) fn begin_poll(
         &self,
         mailbox: MailboxId,
-        last_event_id: Option<EventId>,
+        by: Acknowledgement,
         bell: &Bell,
     ) -> Result<(Turn, u64), Gone> {
-        self.quietly(mailbox, |_, state| state.begin_poll(last_event_id, bell))
+        self.quietly(mailbox, |_, state| state.begin_poll(by, bell))
+    }
+
+    pub(super) fn answer_with(&self, mailbox: MailboxId, last: EventId) -> Option<EventId> {
+        self.slot(mailbox).ok()?.lock().mailbox.answer_with(last)
+    }
+
+    pub(super) fn outlook(&self, mailbox: MailboxId, turn: Turn, goes_on: bool, most: usize) -> Outlook {
+        self.slot(mailbox).map(|slot| slot.lock().outlook(turn, goes_on, most)).unwrap_or_default()
+    }
+
+    /// An id that no message has; none if none may be given.
+    pub(super) fn draw(&self) -> Option<EventId> {
+        Some(self.next_event()).filter(|id| self.journal.may_give(*id))
     }
 
     pub(super) fn take(
         &self,
         mailbox: MailboxId,
         turn: Turn,
-        room: BatchLimits,
-        goes_on: bool,
+        take: Take,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken<J::Content>, Lost) {
-        self.quietly(mailbox, |_, state| state.take(turn, room, goes_on, limits, now))
+        let draw = || self.draw();
+        self.quietly(mailbox, |slot, state| SlotState::take(slot, state, turn, take, draw, limits, now))
             .unwrap_or((Taken::Ended, Lost::default()))
     }
 
@@ -385,16 +412,11 @@ impl<J: Journal> Engine<J> {
         }
     }
 
-    pub(super) fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
-        // A mailbox that has ended has nothing left to acknowledge.
-        let _ = self.quietly(mailbox, |_, state| state.mailbox.settle(handout, outcome));
-    }
-
     /// A change that nobody waits for, and that makes nothing due earlier.
     fn quietly<T>(
         &self,
         mailbox: MailboxId,
-        change: impl FnOnce(&Slot<J::Content>, &mut SlotState<J::Content>) -> T,
+        change: impl FnOnce(&Arc<Slot<J::Content>>, &mut SlotState<J::Content>) -> T,
     ) -> Result<T, Gone> {
         let (result, receipt) = self.change(mailbox, None, false, change)?;
         receipt.ignore();
@@ -425,10 +447,20 @@ impl<J: Journal> Engine<J> {
             state.scheduled = None;
             if !state.ended && state.lease_ends <= now {
                 drop(state);
-                if let Ok((lost, receipt)) = self.end_now(&slot, limits, now, false) {
-                    receipt.ignore();
-                    expired.ended.push((mailbox, lost.total()));
-                    expired.note(mailbox, lost);
+                // It may have been renewed meanwhile.
+                let lapsed = |state: &SlotState<J::Content>| state.lease_ends <= now;
+                match self.end_if(&slot, lapsed, EndedBy::Other, limits, now, false) {
+                    Ok((Ending { lost, .. }, receipt)) => {
+                        receipt.ignore();
+                        expired.ended.push((mailbox, lost.total()));
+                        expired.note(mailbox, lost);
+                    }
+                    Err(Gone) => {
+                        let mut state = slot.lock();
+                        if !state.ended {
+                            self.schedule(mailbox, &mut state, limits);
+                        }
+                    }
                 }
                 continue;
             }
@@ -446,8 +478,13 @@ impl<J: Journal> Engine<J> {
 
     pub(super) fn totals(&self) -> StoreTotals {
         let totals = &self.totals;
+        let (mailboxes, ended_mailboxes) = {
+            let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+            (index.listed(), index.ended())
+        };
         StoreTotals {
-            mailboxes: self.index.read().unwrap_or_else(PoisonError::into_inner).listed(),
+            mailboxes,
+            ended_mailboxes,
             messages: totals.messages.load(Relaxed),
             bytes: totals.bytes.load(Relaxed),
             dropped_messages: totals.dropped_messages.load(Relaxed),

@@ -8,13 +8,12 @@ use async_trait::async_trait;
 use super::clients::{Book, InMemory};
 use super::engine::{self, Engine, Journal, Receipt, Step};
 use super::{
-    Bell, Caps, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Keys, Lookup,
-    MailboxReport, MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Replay,
-    ReplayError, RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
+    Bell, Caps, Clients, CreateError, Delivery, Due, EndedBy, Ending, Expired, Filter, Found, Gone, Keys,
+    Lookup, MailboxReport, MailboxStore, NewMailbox, OfferError, Outlook, Patience, PeekedDrop,
+    PeekedMessage, Replay, ReplayError, RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
-    BatchLimits, Buffered, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
-    Timestamp,
+    Acknowledgement, Buffered, EventId, Limits, Lost, MailboxId, Message, Offered, PollKey, Take, Timestamp,
 };
 
 /// Keeps mailboxes while the process lives.
@@ -57,7 +56,7 @@ impl MemoryStore {
 impl From<engine::Taken<Arc<Message>>> for Taken {
     fn from(taken: engine::Taken<Arc<Message>>) -> Self {
         match taken {
-            engine::Taken::Batch(batch) => Taken::Batch(batch),
+            engine::Taken::Batch(batch, settlement) => Taken::Batch(batch, settlement),
             engine::Taken::Nothing => Taken::Nothing,
             engine::Taken::Superseded => Taken::Superseded,
             engine::Taken::Ended => Taken::Ended,
@@ -89,8 +88,14 @@ impl MailboxStore for MemoryStore {
         Ok(())
     }
 
-    async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {
-        self.0.end(mailbox, limits, now).map(|(lost, _)| lost)
+    async fn end(
+        &self,
+        mailbox: MailboxId,
+        by: EndedBy,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Ending, Gone> {
+        self.0.end(mailbox, by, limits, now).map(|(ending, _)| ending)
     }
 
     fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
@@ -108,25 +113,31 @@ impl MailboxStore for MemoryStore {
         self.0.offer(mailbox, message.into(), limits, now).map(|(offered, _)| offered)
     }
 
-    fn begin_poll(
-        &self,
-        mailbox: MailboxId,
-        last_event_id: Option<EventId>,
-        bell: &Bell,
-    ) -> Result<(Turn, u64), Gone> {
-        self.0.begin_poll(mailbox, last_event_id, bell)
+    fn begin_poll(&self, mailbox: MailboxId, by: Acknowledgement, bell: &Bell) -> Result<(Turn, u64), Gone> {
+        self.0.begin_poll(mailbox, by, bell)
+    }
+
+    fn answer_with(&self, mailbox: MailboxId, last: EventId) -> Option<EventId> {
+        self.0.answer_with(mailbox, last)
+    }
+
+    fn outlook(&self, mailbox: MailboxId, turn: Turn, goes_on: bool, most: usize) -> Outlook {
+        self.0.outlook(mailbox, turn, goes_on, most)
+    }
+
+    fn draw(&self) -> Option<EventId> {
+        self.0.draw()
     }
 
     async fn take(
         &self,
         mailbox: MailboxId,
         turn: Turn,
-        room: BatchLimits,
-        goes_on: bool,
+        take: Take,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
-        let (taken, lost) = self.0.take(mailbox, turn, room, goes_on, limits, now);
+        let (taken, lost) = self.0.take(mailbox, turn, take, limits, now);
         (taken.into(), lost)
     }
 
@@ -136,10 +147,6 @@ impl MailboxStore for MemoryStore {
 
     fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp) {
         self.0.polled_in_vain(mailbox, floor, now);
-    }
-
-    fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
-        self.0.settle(mailbox, handout, outcome);
     }
 
     async fn arrivals(&self) -> Vec<MailboxId> {
@@ -160,17 +167,16 @@ impl MailboxStore for MemoryStore {
     ) -> (Due, Lost) {
         let (due, lost) = self.0.take_delivery(mailbox, bell, patience, limits, now);
         let due = match due {
-            engine::Due::Batch { turn, batch, acknowledged } => {
-                Delivery::new(turn, batch, acknowledged).map_or(Due::Nothing, Due::Message)
+            engine::Due::Batch { turn, batch, settlement, acknowledged } => {
+                Delivery::new(turn, batch, settlement, acknowledged).map_or(Due::Nothing, Due::Message)
             }
             engine::Due::Standing(standing) => standing.into(),
         };
         (due, lost)
     }
 
-    fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
-        let Delivery { turn, handout, message, .. } = delivery;
-        self.0.settle_delivery(mailbox, *turn, *handout, message.id, accepted)
+    fn accept_delivery(&self, mailbox: MailboxId, delivery: Delivery) -> bool {
+        self.0.accept_delivery(mailbox, delivery)
     }
 
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool {

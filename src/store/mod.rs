@@ -19,6 +19,7 @@ mod disk;
 mod engine;
 mod memory;
 mod operate;
+mod settlement;
 mod status;
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -29,8 +30,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::mailbox::{
-    Batch, BatchLimits, CallbackToken, EventId, HandoutId, Limits, Lost, MailboxId, Message, Offered,
-    Outcome, Pace, PollKey, Subscription, Timestamp,
+    Acknowledgement, Batch, CallbackToken, EventId, Limits, Lost, MailboxId, Message, Offered, Pace, PollKey,
+    Subscription, Take, Timestamp,
 };
 
 pub use clients::{ClientSetting, Clients, WriteError};
@@ -38,6 +39,7 @@ pub use deliver::{Delivery, Due, Patience, Standing};
 pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};
 pub use memory::MemoryStore;
 pub use operate::{Filter, MailboxReport, MailboxState, PeekedDrop, PeekedMessage, Replay, ReplayError};
+pub use settlement::Settlement;
 pub use status::{Commit, DiskStatus, Recovery, StoreStatus};
 
 /// Rung when the poll that waits should look again. It belongs to one poll.
@@ -173,11 +175,49 @@ pub enum OfferError {
     NoSpace,
 }
 
+/// Who ends a mailbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Its client: what its last answer carried to its end is acknowledged by that, as by its next poll.
+    Client,
+    /// The upstream, the gateway, or an operator.
+    Other,
+}
+
+/// What became of the messages of a mailbox that ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// What was dropped.
+    pub lost: Lost,
+    /// How many were acknowledged by the end.
+    pub acknowledged: u64,
+}
+
+/// What a poll would take.
+#[derive(Clone, Debug, Default)]
+pub struct Outlook {
+    /// The messages, oldest first.
+    pub next: Vec<Next>,
+    /// How many there are, these included.
+    pub waiting: u64,
+    /// How many were dropped that the client does not know of.
+    pub gap: u64,
+}
+
+/// A message that a poll would take.
+#[derive(Clone, Copy, Debug)]
+pub struct Next {
+    /// Its id.
+    pub id: EventId,
+    /// What it costs, in bytes.
+    pub cost: u64,
+}
+
 /// What a poll finds.
 #[derive(Debug)]
 pub enum Taken {
-    /// There is something to say.
-    Batch(Batch),
+    /// There is something to say. What becomes of it is told to the [`Settlement`].
+    Batch(Batch, Settlement),
     /// Nothing: wait for the bell.
     Nothing,
     /// A newer poll has the turn.
@@ -217,6 +257,8 @@ impl Expired {
 pub struct StoreTotals {
     /// Live mailboxes.
     pub mailboxes: u64,
+    /// Mailboxes that ended, and are kept for their dropped messages.
+    pub ended_mailboxes: u64,
     /// Buffered messages.
     pub messages: u64,
     /// Their cost in bytes.
@@ -251,7 +293,13 @@ pub trait MailboxStore: Send + Sync + 'static {
     async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError>;
 
     /// Ends a mailbox; what is left in it is dropped as abandoned.
-    async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone>;
+    async fn end(
+        &self,
+        mailbox: MailboxId,
+        by: EndedBy,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Ending, Gone>;
 
     /// Every live mailbox that fits.
     fn find(&self, wanted: Lookup<'_>) -> Vec<Found>;
@@ -267,22 +315,26 @@ pub trait MailboxStore: Send + Sync + 'static {
 
     /// A poll begins: it gets the turn, an older one loses it, and what it acknowledges leaves. Returns
     /// the turn and how many messages were acknowledged.
-    fn begin_poll(
-        &self,
-        mailbox: MailboxId,
-        last_event_id: Option<EventId>,
-        bell: &Bell,
-    ) -> Result<(Turn, u64), Gone>;
+    fn begin_poll(&self, mailbox: MailboxId, by: Acknowledgement, bell: &Bell) -> Result<(Turn, u64), Gone>;
+
+    /// The [id of the answer](Take::answer) that ended with this message of the mailbox, if no other answer carried
+    /// the message.
+    fn answer_with(&self, mailbox: MailboxId, last: EventId) -> Option<EventId>;
+
+    /// At most `most` of the messages that the poll with this turn would take; none if it has the turn no more.
+    fn outlook(&self, mailbox: MailboxId, turn: Turn, goes_on: bool, most: usize) -> Outlook;
+
+    /// A new event id, that no message has; none if the store can promise no new id at this moment.
+    fn draw(&self) -> Option<EventId>;
 
     /// What there is for the poll that has this turn. After `Nothing` that poll counts as held, until it
     /// takes something, loses its turn, or [leaves](Self::leave). A batch is the poll's last, unless it
-    /// `goes_on`: then what it took before stays handed out. Also says what expired on the occasion.
+    /// [goes on](Take::goes_on): then what it took before stays handed out. Also says what expired on the occasion.
     async fn take(
         &self,
         mailbox: MailboxId,
         turn: Turn,
-        room: BatchLimits,
-        goes_on: bool,
+        take: Take,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost);
@@ -293,9 +345,6 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// A poll of the mailbox ended with nothing before its time was over; `floor` is the shortest time that
     /// should be between two of that kind.
     fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp);
-
-    /// What became of an answer.
-    fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome);
 
     /// Resolves when messages came into mailboxes whose clients are called rather than waited for, or were
     /// there when the store was opened: which mailboxes these are. Each is named again only after something
@@ -319,9 +368,9 @@ pub trait MailboxStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> (Due, Lost);
 
-    /// A delivery is over, and its turn is given back: a message that the client accepted leaves, whoever has
-    /// the turn by now. Returns whether it left by this.
-    fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool;
+    /// The client accepted a message that was delivered: it leaves, whoever has the turn by now, and the turn is
+    /// given back. Returns whether it left by this. A delivery that is dropped instead was not accepted.
+    fn accept_delivery(&self, mailbox: MailboxId, delivery: Delivery) -> bool;
 
     /// Resolves when the message has left its mailbox: whether it was acknowledged.
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool;

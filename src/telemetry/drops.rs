@@ -33,10 +33,13 @@ impl Drops {
 
     /// Messages of a mailbox were lost.
     pub fn record(&self, mailbox: MailboxId, lost: &Lost, now: Timestamp) {
-        if lost.total() == 0 {
+        if lost.left() == 0 {
             return;
         }
         self.metrics.lost(lost);
+        if lost.total() == 0 {
+            return;
+        }
         let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
         for (reason, messages) in lost.by_reason() {
             self.traffic.tell(mailbox, || Happened::Dropped { reason: reason.name(), messages });

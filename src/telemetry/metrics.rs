@@ -34,6 +34,7 @@ pub struct Metrics {
     messages: ByWord,
     acknowledged: IntCounter,
     redelivered: IntCounter,
+    replaced: IntCounter,
     dropped: ByWord,
     delivery_delay: Histogram,
     polls: ByWord,
@@ -52,6 +53,7 @@ pub struct Metrics {
     buffered_messages: IntGauge,
     buffered_bytes: IntGauge,
     kept_messages: IntGauge,
+    ended_mailboxes: IntGauge,
     kept_bytes: IntGauge,
     oldest_age: prometheus::Gauge,
     bounds: BoundMetrics,
@@ -84,6 +86,10 @@ impl Metrics {
             redelivered: add.counter(
                 "messages_redelivered_total",
                 "Messages handed out again, since nobody acknowledged them.",
+            )?,
+            replaced: add.counter(
+                "messages_replaced_total",
+                "Presence states and typing notifications that a newer one replaced or that were out of date.",
             )?,
             dropped: add.by_word(
                 "messages_dropped_total",
@@ -137,6 +143,10 @@ impl Metrics {
             mailboxes: add.gauge("mailboxes", "Live mailboxes.")?,
             buffered_messages: add.gauge("buffered_messages", "Messages in mailboxes.")?,
             buffered_bytes: add.gauge("buffered_bytes", "Their bytes: bodies and header lines.")?,
+            ended_mailboxes: add.gauge(
+                "ended_mailboxes",
+                "Mailboxes that ended, and are kept for their dropped messages.",
+            )?,
             kept_messages: add.gauge("dropped_kept_messages", "Dropped messages kept for operators.")?,
             kept_bytes: add.gauge("dropped_kept_bytes", "Their bytes: bodies and header lines.")?,
             oldest_age: add
@@ -174,6 +184,7 @@ impl Metrics {
 
     /// Messages were lost.
     pub fn lost(&self, lost: &Lost) {
+        self.replaced.inc_by(lost.replaced());
         for (reason, messages) in lost.by_reason() {
             self.dropped.add(reason.name(), messages);
         }
@@ -339,6 +350,7 @@ impl Metrics {
         set(&self.buffered_messages, store.messages);
         set(&self.buffered_bytes, store.bytes);
         set(&self.kept_messages, store.dropped_messages);
+        set(&self.ended_mailboxes, store.ended_mailboxes);
         set(&self.kept_bytes, store.dropped_bytes);
         self.oldest_age.set(oldest.map_or(0.0, |oldest| now.since(oldest).as_secs_f64()));
         let mut text = Vec::new();

@@ -8,7 +8,7 @@ use crate::admin::problem::Problem;
 use crate::clock;
 use crate::http1::Response;
 use crate::mailbox::MailboxId;
-use crate::store::{Gone, ReplayError, RotateError};
+use crate::store::{EndedBy, Ending, Gone, ReplayError, RotateError};
 use crate::telemetry::Happened;
 
 #[derive(Serialize)]
@@ -60,7 +60,8 @@ impl Admin {
     pub(super) async fn end(&self, id: MailboxId) -> Result<Response, Problem> {
         let now = clock::now();
         let config = self.config.load_full();
-        let Ok(lost) = self.store.end(id, &config.polling.limits, now).await else {
+        let ended = self.store.end(id, EndedBy::Other, &config.polling.limits, now).await;
+        let Ok(Ending { lost, .. }) = ended else {
             return Err(self.gone_or_ended(id));
         };
         self.drops.record(id, &lost, now);

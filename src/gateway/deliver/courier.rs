@@ -22,7 +22,7 @@ use super::exchange::exchange;
 use super::trouble::Trouble;
 use crate::clock;
 use crate::mailbox::{DeliveryMode, MailboxId};
-use crate::store::{Bell, Delivery, Due, MailboxReport, MailboxState, Patience, Standing};
+use crate::store::{Bell, Due, MailboxReport, MailboxState, Patience, Standing};
 use crate::telemetry::{DeliveryResult, Happened};
 
 /// How long a mailbox that a poll has is left alone before it is looked at again.
@@ -214,7 +214,12 @@ impl Courier {
         gateway
             .traffic
             .tell(self.mailbox, || Happened::Delivered { message: event.0, result: result.name() });
-        self.settle(&delivery, result == DeliveryResult::Delivered);
+        if result != DeliveryResult::Delivered {
+            drop(delivery);
+        } else if gateway.store.accept_delivery(self.mailbox, delivery) {
+            gateway.metrics.acknowledged(1);
+            gateway.traffic.tell(self.mailbox, || Happened::Acknowledged { messages: 1 });
+        }
         tracing::debug!(%event, mailbox = %self.mailbox, result = result.name(), status, "message tried");
         match result {
             DeliveryResult::Delivered => Tried::Delivered,
@@ -224,14 +229,6 @@ impl Courier {
                 Tried::Ended
             }
             _ => Tried::Failed(result, None),
-        }
-    }
-
-    fn settle(&self, delivery: &Delivery, accepted: bool) {
-        let gateway = &self.deliverer.gateway;
-        if gateway.store.settle_delivery(self.mailbox, delivery, accepted) {
-            gateway.metrics.acknowledged(1);
-            gateway.traffic.tell(self.mailbox, || Happened::Acknowledged { messages: 1 });
         }
     }
 

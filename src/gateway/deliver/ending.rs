@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::super::upstream::Wish;
 use super::super::{Gateway, subscribe};
 use crate::http1::client::{Call, CallError, call};
-use crate::store::MailboxReport;
+use crate::store::{EndedBy, MailboxReport};
 
 /// The largest body of an answer that is read; it means nothing.
 const LARGEST_BODY: usize = 64 * 1024;
@@ -14,7 +14,7 @@ const LARGEST_BODY: usize = 64 * 1024;
 pub(super) async fn client_is_gone(gateway: &Gateway, report: &MailboxReport) {
     let mailbox = report.id;
     tracing::info!(%mailbox, "client is gone: its subscription ends");
-    subscribe::end(gateway, mailbox).await;
+    subscribe::end(gateway, mailbox, EndedBy::Other).await;
     // Without an id nothing was granted yet, and there is nothing to end.
     let Some(id) = report.subscription_id.as_deref() else { return };
     let dialect = gateway.dialect_of_subscription(&report.subscription);

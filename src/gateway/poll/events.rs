@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{MissedTickBehavior, interval};
 
 use super::forms;
-use super::hold::{Client, Found, Poll, Receipt};
+use super::hold::{Client, Found, Pass, Poll};
+use super::session::Receipt;
+use crate::clock;
 use crate::telemetry::PollResult;
 
 /// Well below the least time-out of a proxy that cuts silent connections.
@@ -27,7 +28,11 @@ pub struct Events {
 
 #[derive(PartialEq, Eq)]
 enum State {
+    /// Nothing was sent.
     Start,
+    /// No message was sent yet.
+    First,
+    /// Messages were.
     Running,
     End,
 }
@@ -43,7 +48,7 @@ impl Events {
         client: Client<'_, S>,
     ) -> Option<(Bytes, Option<Receipt>)> {
         if self.state == State::Start {
-            self.state = State::Running;
+            self.state = State::First;
             // Reconnect at once: a stream ends when it has said enough.
             return Some((Bytes::from_static(b"retry: 100\n\n"), None));
         }
@@ -51,22 +56,18 @@ impl Events {
         if self.messages >= room.messages || self.bytes >= room.bytes {
             return self.end(PollResult::News);
         }
-        let mut ticks = interval(KEEP_ALIVE);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks.reset();
-        let found = tokio::select! {
-            found = self.poll.wait(client, true) => found,
-            _ = ticks.tick() => return Some((Bytes::from_static(b": still here\n\n"), None)),
+        let tick = clock::in_time(KEEP_ALIVE);
+        let pass = match self.state {
+            State::First => Pass::First { tick },
+            _ => Pass::Next { tick },
         };
-        match found {
+        match self.poll.wait(client, pass).await {
+            Found::Tick => Some((Bytes::from_static(b": still here\n\n"), None)),
             Found::News(news) => {
+                self.state = State::Running;
                 self.messages += news.messages.len();
                 self.bytes += news.messages.iter().map(|m| m.message.message.cost()).sum::<u64>();
-                let mut text: String = news.messages.iter().map(forms::event).collect();
-                if news.dropped > 0 {
-                    text.push_str(&format!("event: gap\ndata: {{\"dropped\":{}}}\n\n", news.dropped));
-                }
-                Some((text.into(), Some(news.receipt)))
+                Some((forms::events(&news).into(), Some(news.receipt)))
             }
             Found::End(result) => {
                 let result = if self.messages > 0 { PollResult::News } else { result };
@@ -78,7 +79,7 @@ impl Events {
     fn end(&mut self, result: PollResult) -> Option<(Bytes, Option<Receipt>)> {
         if self.state != State::End {
             self.state = State::End;
-            self.poll.leave();
+            self.poll.session.leave();
             self.poll.note_if_in_vain(result);
             self.poll.gateway.metrics.poll_ended(result);
         }

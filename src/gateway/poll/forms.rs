@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,19 +9,12 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Serialize;
 
 use super::Form;
-use super::hold::{Named, News, Poll};
+use super::hold::{Named, Poll};
+use super::session::{Handed, News};
 use crate::clock::rfc3339;
 use crate::dialect::webdav::status::{Standing, multistatus};
 use crate::http1::{Response, field_lines};
-use crate::mailbox::{Subscription, TakenMessage};
-
-/// A message, and whose it is.
-pub struct Handed {
-    /// The message.
-    pub message: TakenMessage,
-    /// Of which subscription.
-    pub of: Arc<Subscription>,
-}
+use crate::mailbox::EventId;
 
 /// The answer with messages.
 pub fn write(poll: &Poll, news: &News) -> Response {
@@ -30,10 +22,7 @@ pub fn write(poll: &Poll, news: &News) -> Response {
         return status(poll, Some(news));
     }
     let response = if news.messages.is_empty() { common(204, poll) } else { common(200, poll) };
-    let response = match news.messages.last() {
-        Some(last) => response.with("Last-Event-ID", last.message.id),
-        None => with_last_event_id(response, poll),
-    };
+    let response = with_last_event_id(response, news.last_event_id.or(poll.last_event_id));
     let response = response.with("Poll-Pending", news.pending);
     let response = if news.dropped > 0 { response.with("Poll-Dropped", news.dropped) } else { response };
     let Some(first) = news.messages.first() else { return response };
@@ -57,7 +46,7 @@ pub fn nothing(poll: &Poll) -> Response {
     if poll.form == Form::Status {
         return status(poll, None);
     }
-    with_last_event_id(common(204, poll), poll).with("Poll-Pending", 0)
+    with_last_event_id(common(204, poll), poll.last_event_id).with("Poll-Pending", 0)
 }
 
 /// Which subscriptions had events (Exchange SDK, *POLL*). What is reported counts as handed out.
@@ -82,8 +71,23 @@ pub fn stream_head(poll: &Poll) -> Response {
     common(200, poll).with("Content-Type", "text/event-stream")
 }
 
-/// One message as an event (WHATWG HTML, *Server-sent events*).
-pub fn event(handed: &Handed) -> String {
+/// What there is, as events (WHATWG HTML, *Server-sent events*): a piece of a stream.
+pub fn events(news: &News) -> String {
+    let mut text: String = news.messages.iter().map(event).collect();
+    let last = news.messages.last().map(|handed| handed.message.id);
+    // An event without data is not dispatched, but its id is remembered.
+    let id = news.last_event_id.filter(|id| Some(*id) != last).map(|id| format!("id: {id}\n"));
+    let id = id.unwrap_or_default();
+    if news.dropped > 0 {
+        text.push_str(&format!("{id}event: gap\ndata: {{\"dropped\":{}}}\n\n", news.dropped));
+    } else if !id.is_empty() {
+        text.push_str(&format!("{id}\n"));
+    }
+    text
+}
+
+/// One message as an event.
+fn event(handed: &Handed) -> String {
     let data = json(&JsonMessage::new(handed));
     let method = &handed.message.message.method;
     format!("id: {}\nevent: {method}\ndata: {}\n\n", handed.message.id, String::from_utf8_lossy(&data))
@@ -99,9 +103,9 @@ fn common(status: u16, poll: &Poll) -> Response {
     }
 }
 
-/// With no message in the answer, the last one is the one that the client named.
-fn with_last_event_id(response: Response, poll: &Poll) -> Response {
-    match poll.last_event_id {
+/// By which id the client acknowledges what it has, this answer included.
+fn with_last_event_id(response: Response, id: Option<EventId>) -> Response {
+    match id {
         Some(id) => response.with("Last-Event-ID", id),
         None => response,
     }

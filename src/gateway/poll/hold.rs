@@ -1,7 +1,7 @@
 //! Waiting until there is something to say.
 //!
-//! A poll that waits owns its turns at the mailboxes and a bell; the timer is its connection's. It takes messages only when it
-//! answers, so a client that goes away while it waits takes nothing with it.
+//! A poll that waits has a [`Session`]; the timer is its connection's. It takes messages only when it answers, so a
+//! client that goes away while it waits takes nothing with it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::events::Events;
-use super::forms::{self, Handed};
+use super::forms;
+use super::session::{Look, News, Receipt, Session, Wanted};
 use super::{Form, PollRequest, Subscriptions, Target};
 use crate::clock;
 use crate::dialect::Dialect;
@@ -19,8 +20,8 @@ use crate::gateway::access::Visitor;
 use crate::gateway::doors::{Bounds, Guest, Seat};
 use crate::gateway::{Gateway, whole_seconds};
 use crate::http1::{Connection, Response, Waited};
-use crate::mailbox::{Batch, BatchLimits, EventId, HandoutId, MailboxId, Outcome, Timestamp};
-use crate::store::{self, Bell, Lookup, MailboxStore, Taken, Turn};
+use crate::mailbox::{Acknowledgement, EventId, MailboxId, Timestamp};
+use crate::store::{self, Lookup};
 use crate::telemetry::{AuthResult, Happened, PollResult};
 
 /// What a poll is answered.
@@ -29,22 +30,6 @@ pub enum Answer {
     Whole(Response, Option<Receipt>),
     /// A stream of events, after this head.
     Stream(Response, Box<Events>),
-}
-
-/// The messages of an answer, whose fate is not known until it is written.
-#[must_use]
-pub struct Receipt {
-    store: Arc<dyn MailboxStore>,
-    handouts: Vec<(MailboxId, HandoutId)>,
-}
-
-impl Receipt {
-    /// Tells the mailboxes what became of the answer.
-    pub fn settle(self, outcome: Outcome) {
-        for (mailbox, handout) in self.handouts {
-            self.store.settle(mailbox, handout, outcome);
-        }
-    }
 }
 
 impl Answer {
@@ -89,14 +74,11 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
             return Some(Answer::Stream(head, Box::new(Events::new(poll))));
         }
         Ok(mut poll) => {
-            let found = poll.wait(client, false).await;
+            let found = poll.wait(client, Pass::Whole).await;
             if let Found::End(result) = found {
                 poll.note_if_in_vain(result);
             }
-            // What it took ended its turn; the turns of which it took nothing are given back.
-            if poll.turns.len() > 1 || !matches!(found, Found::News(_)) {
-                poll.leave();
-            }
+            poll.session.leave();
             match found {
                 Found::News(news) => {
                     (PollResult::News, Some(Answer::Whole(forms::write(&poll, &news), Some(news.receipt))))
@@ -110,6 +92,7 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
                     (result, Some(Answer::Whole(later.with("Retry-After", RETRY_SOON), None)))
                 }
                 Found::End(result) => (result, Some(Answer::Whole(forms::nothing(&poll), None))),
+                Found::Tick => return None,
             }
         }
     };
@@ -117,11 +100,10 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     answer
 }
 
-/// A poll that has the turn at its mailboxes.
+/// A poll that has its mailboxes.
 pub struct Poll {
     pub(super) gateway: Arc<Gateway>,
-    turns: Vec<(store::Found, Turn)>,
-    bell: Bell,
+    pub(super) session: Session,
     pub(super) form: Form,
     /// How long it may be held.
     pub(super) hold: Duration,
@@ -150,28 +132,28 @@ pub enum Found {
     News(News),
     /// Nothing.
     End(PollResult),
+    /// Nothing yet, and it is time to let the client know that the connection is alive.
+    Tick,
 }
 
-/// Something to say.
-pub struct News {
-    /// The messages, oldest first.
-    pub messages: Vec<Handed>,
-    /// How many more wait.
-    pub pending: u64,
-    /// How many were dropped since the client was last told.
-    pub dropped: u64,
-    /// To be settled.
-    pub receipt: Receipt,
+/// Which part of an answer is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// The whole of it.
+    Whole,
+    /// The first piece of a stream, which tells of every loss that the client does not know of.
+    First {
+        /// When the wait is to be interrupted.
+        tick: Instant,
+    },
+    /// Another piece of a stream.
+    Next {
+        /// When the wait is to be interrupted.
+        tick: Instant,
+    },
 }
 
-impl News {
-    /// Whether there is something in it from this mailbox.
-    pub fn is_from(&self, mailbox: MailboxId) -> bool {
-        self.receipt.handouts.iter().any(|(from, _)| *from == mailbox)
-    }
-}
-
-/// Resolves the target, and takes the turn at its mailboxes.
+/// Finds the mailboxes that are meant, and takes them over.
 fn begin(
     gateway: &Arc<Gateway>,
     request: &PollRequest,
@@ -209,39 +191,31 @@ fn begin(
         let often = Response::text(429, "polled too often: nothing came since");
         return Err((PollResult::TooOften, often.with("Retry-After", whole_seconds(too_early))));
     }
-    let bell = Bell::default();
-    let mut turns = Vec::new();
-    let mut has_acknowledged = false;
-    for found in found {
-        let Ok((turn, acknowledged)) = gateway.store.begin_poll(found.id, request.last_event_id, &bell)
-        else {
-            continue;
-        };
-        if acknowledged > 0 {
-            has_acknowledged = true;
-            gateway.metrics.acknowledged(acknowledged);
-            gateway.traffic.tell(found.id, || Happened::Acknowledged { messages: acknowledged });
-            let up_to = request.last_event_id.map(tracing::field::display);
-            tracing::debug!(mailbox = %found.id, acknowledged, up_to, "messages acknowledged");
-        }
-        turns.push((found, turn));
+    // Whoever reads events learns what to acknowledge from the first one on.
+    let explicitly = form == Form::Events;
+    let by = Acknowledgement { last_event_id: request.last_event_id, explicitly, shared: false };
+    let (session, acknowledged) = Session::begin(gateway.store.clone(), found, by);
+    for (mailbox, messages) in &acknowledged {
+        gateway.metrics.acknowledged(*messages);
+        gateway.traffic.tell(*mailbox, || Happened::Acknowledged { messages: *messages });
+        let up_to = request.last_event_id.map(tracing::field::display);
+        tracing::debug!(%mailbox, acknowledged = messages, up_to, "messages acknowledged");
     }
-    if turns.is_empty() {
+    if session.mailboxes().len() == 0 {
         return Err((PollResult::Unknown, unknown(&request.target)));
     }
     let named = match form {
-        Form::Status => named(gateway, &request.target, &turns),
+        Form::Status => named(gateway, &request.target, &session),
         _ => Vec::new(),
     };
     Ok(Poll {
         gateway: gateway.clone(),
-        turns,
-        bell,
+        session,
         form,
         hold,
         last_event_id: request.last_event_id,
         named,
-        has_acknowledged,
+        has_acknowledged: !acknowledged.is_empty(),
         deadline: None,
         _seat: seat,
     })
@@ -261,9 +235,9 @@ fn is_of_webdav(found: &store::Found) -> bool {
 }
 
 /// The subscriptions of these mailboxes by the upstream's ids, and those that the poll names in vain.
-fn named(gateway: &Gateway, target: &Target, turns: &[(store::Found, Turn)]) -> Vec<Named> {
+fn named(gateway: &Gateway, target: &Target, session: &Session) -> Vec<Named> {
     let mut named = Vec::new();
-    for (found, _) in turns {
+    for found in session.mailboxes() {
         let id = gateway.store.report(found.id).ok().and_then(|report| report.subscription_id);
         named.extend(id.map(|id| Named { id: id.into(), mailbox: Some(found.id) }));
     }
@@ -323,16 +297,6 @@ fn resolve(gateway: &Gateway, target: &Target, visitor: &Visitor) -> Vec<store::
     mailboxes
 }
 
-fn polled(batch: &Batch) -> Happened {
-    let ids = || batch.messages.iter().map(|message| message.id.0);
-    Happened::Polled {
-        messages: batch.messages.len(),
-        first: ids().next(),
-        last: ids().next_back(),
-        gap: batch.gap,
-    }
-}
-
 fn unknown(target: &Target) -> Response {
     match target {
         Target::Key(_) => Response::text(404, "no such mailbox"),
@@ -341,37 +305,44 @@ fn unknown(target: &Target) -> Response {
 }
 
 impl Poll {
-    /// Waits until there is something to say; if it `goes_on`, behind what this poll has said already.
+    /// Waits until there is something to say.
     pub(super) async fn wait<S: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         client: Client<'_, S>,
-        goes_on: bool,
+        pass: Pass,
     ) -> Found {
-        let found = self.look(goes_on).await;
+        let (goes_on, tick) = match pass {
+            Pass::Whole => (false, None),
+            Pass::First { tick } | Pass::Next { tick } => (true, Some(tick)),
+        };
+        let ends_now = self.hold.is_zero() || matches!(pass, Pass::First { .. });
+        let found = self.look(goes_on, ends_now).await;
         if self.hold.is_zero() || !matches!(found, Found::End(PollResult::Empty)) {
             return found;
         }
         let metrics = self.gateway.metrics.clone();
         let _held = metrics.hold();
         let deadline = *self.deadline.get_or_insert_with(|| clock::in_time(self.hold));
+        let until = tick.map_or(deadline, |tick| tick.min(deadline));
         loop {
             tokio::select! {
                 // First, so that a message which comes at the same moment stays where it is.
                 biased;
-                waited = client.connection.closed_by(deadline) => return Found::End(match waited {
-                    Waited::Closed => PollResult::Gone,
-                    Waited::Over => PollResult::Empty,
-                }),
-                () = self.bell.notified() => {}
+                waited = client.connection.closed_by(until) => match waited {
+                    Waited::Closed => return Found::End(PollResult::Gone),
+                    Waited::Over if until < deadline => return Found::Tick,
+                    Waited::Over => return self.look(goes_on, true).await,
+                },
+                () = self.session.bell().notified() => {}
                 () = client.stop.cancelled() => {
                     sleep(self.gateway.config().shutdown.drain.mul_f64(rand::random())).await;
-                    return match self.look(goes_on).await {
+                    return match self.look(goes_on, true).await {
                         Found::End(PollResult::Empty) => Found::End(PollResult::Stopping),
                         found => found,
                     };
                 }
             }
-            match self.look(goes_on).await {
+            match self.look(goes_on, false).await {
                 Found::End(PollResult::Empty) => {}
                 found => return found,
             }
@@ -380,7 +351,7 @@ impl Poll {
 
     /// How long its client should wait between polls: the shortest of its mailboxes' times.
     pub(super) fn interval(&self) -> Option<Duration> {
-        self.turns.iter().filter_map(|(found, _)| found.subscription.poll_interval()).min()
+        self.session.mailboxes().filter_map(|found| found.subscription.poll_interval()).min()
     }
 
     /// Notes that it ended with nothing before its time was over. When it has waited for all of it, or when the
@@ -395,7 +366,7 @@ impl Poll {
         let floor = self.gateway.config().polling.min_poll_interval;
         if in_haste && !floor.is_zero() {
             let now = clock::now();
-            for (mailbox, _) in &self.turns {
+            for mailbox in self.session.mailboxes() {
                 self.gateway.store.polled_in_vain(mailbox.id, floor, now);
             }
         }
@@ -403,92 +374,47 @@ impl Poll {
 
     /// Under which URL the first of its mailboxes' nodes is known.
     pub(super) fn node_url(&self) -> String {
-        let first = self.turns.first().map(|(found, _)| &found.subscription);
+        let first = self.session.mailboxes().next().map(|found| &found.subscription);
         first.map_or_else(String::new, |of| format!("http://{}{}", of.host, of.node))
     }
 
-    /// Gives the turns back.
-    pub(super) fn leave(&self) {
-        for (mailbox, turn) in &self.turns {
-            self.gateway.store.leave(mailbox.id, *turn);
-        }
-    }
-
-    /// Takes what there is.
-    async fn look(&self, goes_on: bool) -> Found {
+    /// Takes what there is; `last` if the poll ends with it.
+    async fn look(&mut self, goes_on: bool, last: bool) -> Found {
         let now = clock::now();
-        let config = self.gateway.config();
+        let gateway = &self.gateway;
+        let config = gateway.config().clone();
         let mut room = config.polling.batch;
         if self.form == Form::Http {
             room.messages = 1;
         }
-        let mut news = News { messages: Vec::new(), pending: 0, dropped: 0, receipt: self.receipt() };
-        let mut alive = false;
-        for (mailbox, turn) in &self.turns {
-            if self.form == Form::Status {
-                // No message is in the answer: each mailbox is looked at.
-                room = config.polling.batch;
+        let wanted = Wanted { room, each: self.form == Form::Status, goes_on, last };
+        let lost = |mailbox, lost: &_| gateway.record_lost(mailbox, lost, now);
+        match self.session.look(wanted, &config.polling.limits, now, lost).await {
+            Look::News(news) => {
+                self.record(&news, now);
+                Found::News(news)
             }
-            let full = room.messages == 0 || room.bytes == 0;
-            if full {
-                // The next poll takes the rest; its first look is at the same mailboxes.
-                break;
-            }
-            let limits = &config.polling.limits;
-            let (taken, lost) = self.gateway.store.take(mailbox.id, *turn, room, goes_on, limits, now).await;
-            self.gateway.record_lost(mailbox.id, &lost, now);
-            match taken {
-                Taken::Nothing => alive = true,
-                Taken::Superseded => {
-                    news.receipt.settle(Outcome::Broken);
-                    return Found::End(PollResult::Superseded);
-                }
-                Taken::Ended => {}
-                Taken::Unavailable => {
-                    news.receipt.settle(Outcome::Broken);
-                    return Found::End(PollResult::Unavailable);
-                }
-                Taken::Batch(batch) => {
-                    alive = true;
-                    room = what_is_left(room, &batch);
-                    self.count(&batch, now);
-                    self.gateway.traffic.tell(mailbox.id, || polled(&batch));
-                    news.pending += batch.pending;
-                    news.dropped += batch.gap;
-                    news.receipt.handouts.push((mailbox.id, batch.handout));
-                    let handed = |message| Handed { message, of: mailbox.subscription.clone() };
-                    news.messages.extend(batch.messages.into_iter().map(handed));
-                }
-            }
-        }
-        if !news.receipt.handouts.is_empty() {
-            if self.turns.len() > 1 {
-                news.messages.sort_by_key(|handed| handed.message.id);
-            }
-            Found::News(news)
-        } else if alive {
-            Found::End(PollResult::Empty)
-        } else {
-            Found::End(PollResult::Unknown)
+            Look::Nothing => Found::End(PollResult::Empty),
+            Look::Superseded => Found::End(PollResult::Superseded),
+            Look::Ended => Found::End(PollResult::Unknown),
+            Look::Unavailable => Found::End(PollResult::Unavailable),
         }
     }
 
-    fn receipt(&self) -> Receipt {
-        Receipt { store: self.gateway.store.clone(), handouts: Vec::new() }
-    }
-
-    fn count(&self, batch: &crate::mailbox::Batch, now: Timestamp) {
-        for message in &batch.messages {
+    /// Counts and logs what is in an answer.
+    fn record(&self, news: &News, now: Timestamp) {
+        for handed in &news.messages {
+            let message = &handed.message;
             self.gateway.metrics.handed_out(now.since(message.received), message.redelivered);
             tracing::debug!(event = %message.id, redelivered = message.redelivered, "message handed out");
         }
-    }
-}
-
-fn what_is_left(room: BatchLimits, batch: &crate::mailbox::Batch) -> BatchLimits {
-    let bytes: u64 = batch.messages.iter().map(|taken| taken.message.cost()).sum();
-    BatchLimits {
-        messages: room.messages.saturating_sub(batch.messages.len()),
-        bytes: room.bytes.saturating_sub(bytes),
+        for mailbox in self.session.mailboxes().map(|found| found.id).filter(|mailbox| news.is_from(*mailbox))
+        {
+            self.gateway.traffic.tell(mailbox, || {
+                let ids = || news.messages.iter().filter(|h| h.from == mailbox).map(|h| h.message.id.0);
+                let (first, last) = (ids().next(), ids().next_back());
+                Happened::Polled { messages: ids().count(), first, last, gap: news.gap_of(mailbox) }
+            });
+        }
     }
 }

@@ -142,6 +142,6 @@ async fn closing_lets_the_answer_arrive() {
     let at_once = tokio::time::timeout(Duration::from_secs(1), client.read_to_end(&mut answer)).await;
     at_once.expect("the end of the answer without a wait").unwrap();
     drop(client);
-    closing.await.unwrap();
+    closing.await.unwrap().unwrap();
     assert_eq!(answer, b"an answer");
 }

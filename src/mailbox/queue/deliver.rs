@@ -22,8 +22,15 @@ impl<C: Clone> Mailbox<C> {
     /// acknowledged, as by a client's next poll, unless the client acknowledges explicitly; what else was
     /// handed out is waiting again. Also says how many messages were acknowledged.
     pub fn take_to_deliver(&mut self) -> (Option<Batch<C>>, u64) {
-        let acknowledged = self.release(self.delivered());
-        self.handout = None;
+        let handout = self.handout.take();
+        if !self.explicit
+            && let Some(Handout { written: true, losses, .. }) = handout
+        {
+            self.acknowledge_losses(losses);
+        }
+        self.losses_told = self.losses_acknowledged;
+        let delivered = handout.filter(|h| h.written && !self.explicit).map_or(EventId(0), |h| h.up_to);
+        let acknowledged = self.release(delivered);
         let oldest = self.messages.first_key_value().map(|(id, oldest)| TakenMessage {
             id: *id,
             received: oldest.received,
@@ -35,10 +42,13 @@ impl<C: Clone> Mailbox<C> {
             let fresh = up_to > self.ever_handed_out;
             self.ever_handed_out = self.ever_handed_out.max(up_to);
             self.handouts.0 += 1;
-            // The client is told of no gap by it.
-            self.handout = Some(Handout { id: self.handouts, up_to, gap: 0, fresh, written: false });
+            self.receipts.carried_again(up_to);
+            // The client is told of no loss by it.
+            let behind = EventId(0);
+            self.handout =
+                Some(Handout { id: self.handouts, up_to, behind, losses: 0, fresh, written: false });
             let pending = self.messages.len() as u64 - 1;
-            Batch { handout: self.handouts, messages: vec![oldest], pending, gap: 0 }
+            Batch { handout: self.handouts, messages: vec![oldest], pending, gap: 0, answer: None }
         });
         self.debug_check();
         (batch, acknowledged)
@@ -57,7 +67,7 @@ impl<C: Clone> Mailbox<C> {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::{at, message, presence, s, wide};
-    use super::super::super::{BatchLimits, Outcome};
+    use super::super::super::{Acknowledgement, BatchLimits, Outcome, Take};
     use super::*;
 
     const ALL: BatchLimits = BatchLimits { messages: usize::MAX, bytes: u64::MAX };
@@ -83,8 +93,8 @@ mod tests {
     }
 
     fn answer(mailbox: &mut Mailbox, last_event_id: Option<u64>) -> HandoutId {
-        mailbox.begin_poll(last_event_id.map(EventId));
-        mailbox.take(ALL).unwrap().handout
+        mailbox.begin_poll(last_event_id.map(EventId).into());
+        mailbox.take(Take::up_to(ALL), || None).unwrap().handout
     }
 
     #[test]
@@ -104,22 +114,26 @@ mod tests {
             assert_eq!((taken.id, taken.redelivered, batch.pending), (EventId(1), redelivered, 1));
             assert!(!mailbox.delivery_over(batch.handout, taken.id, false));
         }
-        mailbox.begin_poll(None);
-        assert_eq!(mailbox.take(ALL).unwrap().messages.len(), 2);
+        mailbox.begin_poll(Acknowledgement::default());
+        assert_eq!(mailbox.take(Take::up_to(ALL), || None).unwrap().messages.len(), 2);
     }
 
     #[test]
     fn a_poll_does_not_acknowledge_what_is_being_delivered() {
         let mut mailbox = with(2);
         let (handout, id) = begin(&mut mailbox).unwrap();
-        assert_eq!(mailbox.begin_poll(None), 0);
-        let batch = mailbox.take(ALL).unwrap();
+        assert_eq!(mailbox.begin_poll(Acknowledgement::default()), 0);
+        let batch = mailbox.take(Take::up_to(ALL), || None).unwrap();
         assert_eq!(batch.messages.len(), 2);
         // Its 2xx comes although a poll has taken over: then the client has it.
         assert!(mailbox.delivery_over(handout, id, true));
         assert_eq!(mailbox.totals().messages, 1);
         mailbox.settle(batch.handout, Outcome::Written);
-        assert_eq!(mailbox.begin_poll(None), 1, "the poll's own word counts for the rest");
+        assert_eq!(
+            mailbox.begin_poll(Acknowledgement::default()),
+            1,
+            "the poll's own word counts for the rest"
+        );
     }
 
     #[test]

@@ -9,6 +9,8 @@ use super::{Buffered, Change, Class, DroppedMessage, EventId, Mailbox, Timestamp
 pub struct Snapshot {
     /// Whether the client acknowledges with `Last-Event-ID`.
     pub explicit: bool,
+    /// Whether it was ever polled together with others.
+    pub shared: bool,
     /// Messages lost since the client was last told.
     pub gap: u64,
     /// When the first message came since the mailbox was last empty.
@@ -25,7 +27,7 @@ impl<C: Clone> Mailbox<C> {
         messages: impl IntoIterator<Item = (EventId, Buffered<C>)>,
         dropped: impl IntoIterator<Item = DroppedMessage<C>>,
     ) -> Self {
-        let Snapshot { explicit, gap, first_submitted } = snapshot;
+        let Snapshot { explicit, shared, gap, first_submitted } = snapshot;
         // Built as a whole: trees that grow at their end stay half empty.
         let messages: BTreeMap<EventId, Buffered<C>> = messages.into_iter().collect();
         let newest = messages.last_key_value().map_or(EventId(0), |(id, _)| *id);
@@ -39,7 +41,8 @@ impl<C: Clone> Mailbox<C> {
             ever_handed_out: newest,
             messages,
             explicit,
-            gap,
+            shared,
+            losses: gap,
             first_submitted,
             changes: Some(Vec::new()),
             ..Self::default()
@@ -54,9 +57,15 @@ impl<C: Clone> Mailbox<C> {
         mailbox
     }
 
+    /// No id above this one had been given to any message before the restart.
+    pub fn ids_were_given_up_to(&mut self, id: EventId) {
+        self.given_before = id;
+    }
+
     /// What must be known of it beside its messages, as it is now.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot { explicit: self.explicit, gap: self.gap, first_submitted: self.first_submitted }
+        let Self { explicit, shared, first_submitted, .. } = *self;
+        Snapshot { explicit, shared, gap: self.gap(), first_submitted }
     }
 
     /// What changed since it was last asked for; nothing, unless it was [restored](Self::restore).
@@ -68,7 +77,7 @@ impl<C: Clone> Mailbox<C> {
 #[cfg(test)]
 mod tests {
     use super::super::super::testing::{at, message, presence, s, typing, wide};
-    use super::super::super::{BatchLimits, DropReason, Follower, Lost, Outcome};
+    use super::super::super::{BatchLimits, DropReason, Follower, Lost, Outcome, Take};
     use super::*;
 
     const ALL: BatchLimits = BatchLimits { messages: usize::MAX, bytes: u64::MAX };
@@ -86,10 +95,10 @@ mod tests {
             mailbox.offer(EventId(n as u64 + 1), offered, wish, &wide(), at(n as u64)).outcome.unwrap();
         }
         mailbox.expire(&wide(), at(6));
-        mailbox.begin_poll(Some(EventId(0)));
-        let batch = mailbox.take(BatchLimits { messages: 1, ..ALL }).unwrap();
+        mailbox.begin_poll(Some(EventId(0)).into());
+        let batch = mailbox.take(Take::up_to(BatchLimits { messages: 1, ..ALL }), || None).unwrap();
         mailbox.settle(batch.handout, Outcome::Broken);
-        mailbox.begin_poll(Some(batch.messages[0].id));
+        mailbox.begin_poll(Some(batch.messages[0].id).into());
         let mut copy = Follower::default();
         copy.follow(&mut mailbox);
         (mailbox, copy)
@@ -102,7 +111,10 @@ mod tests {
         assert_eq!(ids(&back), ids(&mailbox));
         assert_eq!(back.totals(), mailbox.totals());
         assert_eq!(back.snapshot(), mailbox.snapshot());
-        assert_eq!(back.snapshot(), Snapshot { explicit: true, gap: 1, first_submitted: Some(at(0)) });
+        assert_eq!(
+            back.snapshot(),
+            Snapshot { explicit: true, shared: false, gap: 1, first_submitted: Some(at(0)) }
+        );
         assert_eq!(back.next_deadline(&wide()), mailbox.next_deadline(&wide()));
         let dropped: Vec<_> = back.dropped().map(|d| (d.id, d.reason, d.dropped_at)).collect();
         assert_eq!(dropped, [(EventId(1), DropReason::Expired, at(5))]);
@@ -116,8 +128,8 @@ mod tests {
         back.offer(EventId(50), presence("a", 9), None, &wide(), at(7)).outcome.unwrap();
         assert_eq!(ids(&back).len(), waiting.len() + 1);
         // … and acknowledged by whoever holds it.
-        assert_eq!(back.begin_poll(Some(EventId(waiting[0]))), 1);
-        let batch = back.take(ALL).unwrap();
+        assert_eq!(back.begin_poll(Some(EventId(waiting[0])).into()), 1);
+        let batch = back.take(Take::up_to(ALL), || None).unwrap();
         let redelivered: Vec<bool> = batch.messages.iter().map(|m| m.redelivered).collect();
         assert_eq!(redelivered, [true, true, false], "all but the new one");
     }
@@ -146,7 +158,7 @@ mod tests {
         let (plain, typing) = (EventId(6), EventId(5));
         assert_eq!(mailbox.lose_damaged(plain), Lost::of(DropReason::Corrupt, 1));
         assert_eq!(mailbox.lose_damaged(plain), Lost::default(), "it is gone already");
-        assert_eq!(mailbox.lose_damaged(typing), Lost::default());
+        assert_eq!(mailbox.lose_damaged(typing).total(), 0);
         assert_eq!(mailbox.snapshot().gap, before + 1);
         assert!(!mailbox.holds(plain) && mailbox.dropped().all(|d| d.id != plain));
         copy.follow(&mut mailbox);

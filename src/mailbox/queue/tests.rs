@@ -36,7 +36,7 @@ impl Bench {
 
     fn accept(&mut self, message: Arc<Message>) {
         let offered = self.offer(message);
-        assert!(offered.outcome.is_ok() && offered.lost == Lost::default(), "{offered:?}");
+        assert!(offered.outcome.is_ok() && offered.lost.total() == 0, "{offered:?}");
     }
 
     fn expire_at(&mut self, now: u64) -> Lost {
@@ -50,16 +50,18 @@ impl Bench {
 
     /// A poll, and the name of its answer: what it acknowledged, and what it is given.
     fn poll(&mut self, last_event_id: Option<u64>) -> (u64, Vec<u64>, HandoutId) {
-        let acknowledged = self.mailbox.begin_poll(last_event_id.map(EventId));
-        let (ids, handout) =
-            self.mailbox.take(ALL).map_or_else(Default::default, |batch| (ids(&batch), batch.handout));
+        let acknowledged = self.mailbox.begin_poll(last_event_id.map(EventId).into());
+        let (ids, handout) = self
+            .mailbox
+            .take(Take::up_to(ALL), || None)
+            .map_or_else(Default::default, |batch| (ids(&batch), batch.handout));
         (acknowledged, ids, handout)
     }
 
     /// What a poll that acknowledges nothing tells of losses; its answer breaks.
     fn gap(&mut self) -> u64 {
-        self.mailbox.begin_poll(None);
-        let Some(batch) = self.mailbox.take(ALL) else { return 0 };
+        self.mailbox.begin_poll(Acknowledgement::default());
+        let Some(batch) = self.mailbox.take(Take::up_to(ALL), || None) else { return 0 };
         self.mailbox.settle(batch.handout, Outcome::Broken);
         batch.gap
     }
@@ -181,7 +183,8 @@ mod classes {
         assert_eq!(bench.mailbox.next_deadline(&bench.limits), Some(at(0) + TYPING_LIFE_TIME));
         assert_eq!(bench.expire_at(9), Lost::default());
         assert_eq!(bench.held(), [1]);
-        assert_eq!(bench.expire_at(10), Lost::default());
+        let lost = bench.expire_at(10);
+        assert_eq!((lost.total(), lost.replaced()), (0, 1));
         assert!(bench.held().is_empty() && !bench.mailbox.has_news() && bench.dropped().is_empty());
     }
 
@@ -215,7 +218,7 @@ mod classes {
         for operation in [too_large, purged, evicted, expired] as [fn(&mut Bench) -> Lost; 4] {
             let mut bench = Bench::new(limited(Unlimited, AtMost(10), Overflow::DropOldest));
             bench.accept(typing("a", 1));
-            assert_eq!((operation(&mut bench), bench.gap(), bench.dropped()), (Lost::default(), 0, vec![]));
+            assert_eq!((operation(&mut bench).total(), bench.gap(), bench.dropped()), (0, 0, vec![]));
         }
     }
 
@@ -242,7 +245,7 @@ mod classes {
         bench.now = 5;
         assert_eq!(bench.offer(presence("a", 3)).outcome, Ok(EventId(1)));
         assert_eq!(bench.mailbox.totals().bytes, 4);
-        let batch = bench.mailbox.take(ALL).unwrap();
+        let batch = bench.mailbox.take(Take::up_to(ALL), || None).unwrap();
         assert_eq!(ids(&batch), [1, 2]);
         assert_eq!((batch.messages[0].message.cost(), batch.messages[0].received), (3, at(5)));
         assert_eq!((batch.gap, bench.dropped()), (0, vec![]));
@@ -283,7 +286,7 @@ mod classes {
         assert_eq!((bench.held(), bench.mailbox.totals().bytes), (vec![1, 2], 10));
         bench.limits.overflow = Overflow::DropOldest;
         let offered = bench.offer(presence("a", 5));
-        assert_eq!((offered.outcome, offered.lost), (Ok(EventId(1)), lost(&[(DropReason::Overflow, 1)])));
+        assert_eq!((offered.outcome, offered.lost.total(), offered.lost.replaced()), (Ok(EventId(1)), 1, 1));
         assert_eq!((bench.held(), bench.mailbox.totals().bytes), (vec![1], 5));
     }
 
@@ -367,26 +370,37 @@ mod life {
         assert_eq!(bench.gap(), 3);
     }
 
+    /// Whatever the transport says: only its client acknowledges a message.
     #[test]
-    fn what_was_written_is_delivered_when_its_time_is_over() {
-        // How the client acknowledged before, what the transport says, and whether the message is lost.
-        for (explicit, outcome, loss) in [
-            (false, Some(Outcome::Written), 0),
-            (false, Some(Outcome::Broken), 1),
-            (false, None, 1),
-            (true, Some(Outcome::Written), 1),
-            (true, Some(Outcome::Broken), 1),
-        ] {
-            let end: [fn(&mut Bench) -> Lost; 2] =
-                [|bench| bench.expire_at(1000), |bench| bench.drop_all(DropReason::Abandoned)];
-            for end in end {
-                let mut bench = Bench::with(1);
-                let (_, _, answer) = bench.poll(explicit.then_some(0));
-                bench.accept(typing("a", 1));
-                outcome.into_iter().for_each(|outcome| bench.mailbox.settle(answer, outcome));
-                assert_eq!(end(&mut bench).total(), loss, "{explicit} {outcome:?}");
-                assert_eq!((bench.held(), bench.gap()), (vec![], loss));
+    fn what_was_handed_out_and_not_acknowledged_in_its_time_is_dropped() {
+        for explicit in [false, true] {
+            for outcome in [Some(Outcome::Written), Some(Outcome::Broken), None] {
+                let end: [fn(&mut Bench) -> Lost; 2] =
+                    [|bench| bench.expire_at(1000), |bench| bench.drop_all(DropReason::Abandoned)];
+                for end in end {
+                    let mut bench = Bench::with(1);
+                    let (_, _, answer) = bench.poll(explicit.then_some(0));
+                    bench.accept(typing("a", 1));
+                    outcome.into_iter().for_each(|outcome| bench.mailbox.settle(answer, outcome));
+                    assert_eq!(end(&mut bench).total(), 1, "{explicit} {outcome:?}");
+                    assert_eq!((bench.held(), bench.gap()), (vec![], 1));
+                    assert_eq!(bench.mailbox.dropped().count(), 1);
+                }
             }
+        }
+    }
+
+    #[test]
+    fn a_client_that_ends_its_subscription_acknowledges_what_it_was_written() {
+        for (explicit, outcome, acknowledged) in
+            [(false, Outcome::Written, 2), (false, Outcome::Broken, 0), (true, Outcome::Written, 0)]
+        {
+            let mut bench = Bench::with(2);
+            let (_, _, answer) = bench.poll(explicit.then_some(0));
+            bench.mailbox.settle(answer, outcome);
+            bench.accept(message(1));
+            assert_eq!(bench.mailbox.acknowledge_by_going_on(), acknowledged);
+            assert_eq!(bench.drop_all(DropReason::Abandoned).total(), 3 - acknowledged);
         }
     }
 }
@@ -407,12 +421,16 @@ mod acknowledgement {
     }
 
     #[test]
-    fn last_event_id_acknowledges_up_to_what_was_ever_handed_out() {
+    fn last_event_id_acknowledges_what_came_with_it_and_before() {
         // Of five messages, three were handed out.
         for outcome in [None, Some(Outcome::Written), Some(Outcome::Broken)] {
-            for (last_event_id, acknowledged) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 3), (u64::MAX, 3)] {
+            for (last_event_id, acknowledged) in [(0, 0), (1, 1), (2, 2), (3, 3), (4, 0), (u64::MAX, 0)] {
                 let mut bench = Bench::with(5);
-                let answer = bench.mailbox.take(BatchLimits { messages: 3, ..ALL }).unwrap().handout;
+                let answer = bench
+                    .mailbox
+                    .take(Take::up_to(BatchLimits { messages: 3, ..ALL }), || None)
+                    .unwrap()
+                    .handout;
                 outcome.into_iter().for_each(|outcome| bench.mailbox.settle(answer, outcome));
                 let (released, ids, _) = bench.poll(Some(last_event_id));
                 assert_eq!(released, acknowledged, "{outcome:?} {last_event_id}");
@@ -444,23 +462,147 @@ mod acknowledgement {
         for outcome in [Outcome::Written, Outcome::Broken] {
             let mut bench = Bench::with(1);
             let (_, _, older) = bench.poll(None);
-            bench.mailbox.begin_poll(None);
+            bench.mailbox.begin_poll(Acknowledgement::default());
             bench.mailbox.settle(older, outcome);
-            assert_eq!(bench.mailbox.begin_poll(None), 0, "nothing was handed out since");
+            assert_eq!(
+                bench.mailbox.begin_poll(Acknowledgement::default()),
+                0,
+                "nothing was handed out since"
+            );
             let (_, _, newer) = bench.poll(None);
             bench.mailbox.settle(newer, Outcome::Written);
             bench.mailbox.settle(older, outcome);
-            assert_eq!(bench.mailbox.begin_poll(None), 1);
+            assert_eq!(bench.mailbox.begin_poll(Acknowledgement::default()), 1);
         }
     }
 
     #[test]
     fn what_comes_again_says_so() {
         let mut bench = Bench::with(2);
-        bench.mailbox.take(BatchLimits { messages: 1, ..ALL }).unwrap();
-        bench.mailbox.begin_poll(None);
-        let batch = bench.mailbox.take(ALL).unwrap();
+        bench.mailbox.take(Take::up_to(BatchLimits { messages: 1, ..ALL }), || None).unwrap();
+        bench.mailbox.begin_poll(Acknowledgement::default());
+        let batch = bench.mailbox.take(Take::up_to(ALL), || None).unwrap();
         assert_eq!(batch.messages.iter().map(|m| m.redelivered).collect::<Vec<_>>(), [true, false]);
+    }
+}
+
+mod answers_with_an_id {
+    use super::*;
+
+    /// Takes up to this message for an answer of this id.
+    fn take(mailbox: &mut Mailbox, answer: u64, up_to: u64) -> Batch {
+        let take = Take { answer: Some(EventId(answer)), up_to: Some(EventId(up_to)), ..Take::up_to(ALL) };
+        mailbox.take(take, || None).unwrap()
+    }
+
+    fn acknowledge(mailbox: &mut Mailbox, id: u64) -> u64 {
+        mailbox.begin_poll(Some(EventId(id)).into())
+    }
+
+    #[test]
+    fn an_id_acknowledges_no_more_than_its_answer_carried() {
+        let mut bench = Bench::with(4);
+        take(&mut bench.mailbox, 10, 2);
+        acknowledge(&mut bench.mailbox, 0);
+        take(&mut bench.mailbox, 20, 4);
+        assert_eq!(acknowledge(&mut bench.mailbox, 10), 2, "and not what the other one carried");
+        assert_eq!(acknowledge(&mut bench.mailbox, 10), 0);
+        assert_eq!(acknowledge(&mut bench.mailbox, 15), 0, "nobody knows this one");
+        assert_eq!(acknowledge(&mut bench.mailbox, 20), 2);
+    }
+
+    #[test]
+    fn the_last_message_stands_for_its_answer_until_another_one_carries_it() {
+        let mut bench = Bench::with(2);
+        take(&mut bench.mailbox, 10, 2);
+        assert_eq!(bench.mailbox.answer_with(EventId(2)), Some(EventId(10)));
+        assert_eq!(bench.mailbox.answer_with(EventId(1)), None);
+        bench.poll(Some(0));
+        assert_eq!(bench.mailbox.answer_with(EventId(2)), None);
+        let mut bench = Bench::with(1);
+        take(&mut bench.mailbox, 10, 1);
+        bench.mailbox.begin_poll(Acknowledgement::default());
+        bench.mailbox.take_to_deliver();
+        assert_eq!(bench.mailbox.answer_with(EventId(1)), None, "a delivery carries it as well");
+    }
+
+    #[test]
+    fn losses_that_were_told_of_with_nothing_new_are_acknowledged_by_an_id_of_their_own() {
+        let mut bench = Bench::with(2);
+        bench.drop_all(DropReason::Purged);
+        let batch = bench.mailbox.take(Take::up_to(ALL), || Some(EventId(9))).unwrap();
+        assert_eq!((batch.gap, batch.answer), (2, Some(EventId(9))));
+        bench.mailbox.settle(batch.handout, Outcome::Written);
+        for (last_event_id, gap) in [(0, 2), (2, 2), (9, 0)] {
+            acknowledge(&mut bench.mailbox, last_event_id);
+            assert_eq!(bench.mailbox.gap(), gap, "{last_event_id}");
+        }
+    }
+
+    #[test]
+    fn losses_that_were_told_of_and_not_acknowledged_are_no_news() {
+        let mut bench = Bench::with(1);
+        bench.drop_all(DropReason::Purged);
+        let batch = bench.mailbox.take(Take::up_to(ALL), || Some(EventId(9))).unwrap();
+        bench.mailbox.settle(batch.handout, Outcome::Written);
+        acknowledge(&mut bench.mailbox, 0);
+        assert!(!bench.mailbox.has_news());
+        let waits = Take { last: false, ..Take::up_to(ALL) };
+        assert!(bench.mailbox.take(waits, || None).is_none(), "a poll that waits is not ended by them");
+        assert_eq!(bench.mailbox.take(Take::up_to(ALL), || None).unwrap().gap, 1, "but told of them");
+    }
+
+    #[test]
+    fn what_left_behind_older_messages_still_acknowledges_these() {
+        let mut bench = Bench::with(2);
+        bench.accept(typing("a", 1));
+        bench.poll(Some(0));
+        bench.expire_at(10);
+        assert_eq!(bench.held(), [1, 2]);
+        assert_eq!(acknowledge(&mut bench.mailbox, 3), 2);
+    }
+
+    #[test]
+    fn a_client_that_will_acknowledge_is_believed_from_the_first_answer_on() {
+        let mut bench = Bench::with(1);
+        let explicitly =
+            Acknowledgement { last_event_id: None, explicitly: true, ..Acknowledgement::default() };
+        bench.mailbox.begin_poll(explicitly);
+        let batch = bench.mailbox.take(Take::up_to(ALL), || None).unwrap();
+        bench.mailbox.settle(batch.handout, Outcome::Written);
+        assert_eq!(bench.mailbox.begin_poll(explicitly), 0);
+    }
+
+    #[test]
+    fn what_was_written_may_turn_out_broken() {
+        let mut bench = Bench::with(1);
+        let (_, _, answer) = bench.poll(None);
+        bench.mailbox.settle(answer, Outcome::Written);
+        bench.mailbox.settle(answer, Outcome::Broken);
+        assert_eq!(bench.poll(None), (0, vec![1], HandoutId(2)));
+    }
+
+    #[test]
+    fn a_piece_of_a_stream_that_broke_is_sent_again_and_no_more() {
+        let mut bench = Bench::with(1);
+        let more = Take { goes_on: true, last: false, ..Take::up_to(ALL) };
+        let first = bench.mailbox.take(more, || None).unwrap();
+        bench.mailbox.settle(first.handout, Outcome::Written);
+        bench.accept(message(1));
+        let second = bench.mailbox.take(more, || None).unwrap();
+        bench.mailbox.settle(second.handout, Outcome::Broken);
+        assert_eq!(ids(&bench.mailbox.take(more, || None).unwrap()), [2]);
+    }
+
+    #[test]
+    fn few_answers_are_remembered() {
+        let mut bench = Bench::with(1);
+        for answer in 10..1000 {
+            take(&mut bench.mailbox, answer, 1);
+            bench.mailbox.begin_poll(Acknowledgement::default());
+        }
+        assert_eq!(acknowledge(&mut bench.mailbox, 10), 0, "long forgotten");
+        assert_eq!(acknowledge(&mut bench.mailbox, 999), 1);
     }
 }
 
@@ -482,7 +624,7 @@ mod batches {
         ] {
             let mut bench = Bench::new(wide());
             costs.iter().for_each(|cost| bench.accept(message(*cost)));
-            let batch = bench.mailbox.take(BatchLimits { messages, bytes }).unwrap();
+            let batch = bench.mailbox.take(Take::up_to(BatchLimits { messages, bytes }), || None).unwrap();
             assert_eq!(ids(&batch), (1..=taken).collect::<Vec<_>>(), "{costs:?} {messages} {bytes}");
             assert_eq!(batch.pending, 3 - taken, "{costs:?} {messages} {bytes}");
         }
@@ -491,7 +633,7 @@ mod batches {
     #[test]
     fn an_empty_mailbox_has_nothing_to_say() {
         let mut bench = Bench::new(wide());
-        assert!(!bench.mailbox.has_news() && bench.mailbox.take(ALL).is_none());
+        assert!(!bench.mailbox.has_news() && bench.mailbox.take(Take::up_to(ALL), || None).is_none());
     }
 }
 
@@ -509,11 +651,11 @@ mod gap {
     fn a_gap_is_told_until_it_was_written() {
         let mut bench = with_gap_2();
         for (outcome, told) in [(Outcome::Broken, 2), (Outcome::Written, 2), (Outcome::Written, 3)] {
-            let batch = bench.mailbox.take(ALL).unwrap();
+            let batch = bench.mailbox.take(Take::up_to(ALL), || None).unwrap();
             assert_eq!((batch.gap, ids(&batch)), (told, vec![]));
             bench.mailbox.settle(batch.handout, outcome);
             if outcome == Outcome::Written {
-                bench.mailbox.begin_poll(None);
+                bench.mailbox.begin_poll(Acknowledgement::default());
                 assert!(!bench.mailbox.has_news());
                 (0..3).for_each(|_| bench.accept(message(1)));
                 bench.drop_all(DropReason::Purged);
@@ -535,7 +677,7 @@ mod gap {
     fn an_answer_that_a_newer_poll_overtook_told_nothing() {
         let mut bench = with_gap_2();
         let (_, _, answer) = bench.poll(None);
-        bench.mailbox.begin_poll(None);
+        bench.mailbox.begin_poll(Acknowledgement::default());
         bench.mailbox.settle(answer, Outcome::Written);
         assert_eq!(bench.gap(), 2);
     }
@@ -543,7 +685,7 @@ mod gap {
     /// Unless the newer poll acknowledges a message that only this answer held.
     #[test]
     fn who_acknowledges_an_answer_was_told_of_its_gap() {
-        for (before, last_event_id, gap) in [(0, 3, 0), (0, u64::MAX, 0), (0, 2, 2), (1, 3, 2)] {
+        for (before, last_event_id, gap) in [(0, 3, 0), (0, u64::MAX, 2), (0, 2, 2), (1, 3, 2)] {
             let mut bench = with_gap_2();
             bench.accept(message(1));
             for _ in 0..before {
@@ -551,7 +693,7 @@ mod gap {
                 bench.mailbox.settle(answer, Outcome::Broken);
             }
             bench.poll(None);
-            bench.mailbox.begin_poll(Some(EventId(last_event_id)));
+            bench.mailbox.begin_poll(Some(EventId(last_event_id)).into());
             assert_eq!(bench.gap(), gap, "{before} {last_event_id}");
         }
     }
@@ -560,11 +702,11 @@ mod gap {
     fn an_older_acknowledgement_says_nothing_of_an_answer_without_messages() {
         let mut bench = Bench::with(1);
         bench.poll(None);
-        bench.mailbox.begin_poll(Some(EventId(1)));
+        bench.mailbox.begin_poll(Some(EventId(1)).into());
         bench.accept(message(1));
         bench.drop_all(DropReason::Purged);
         bench.poll(Some(1));
-        bench.mailbox.begin_poll(Some(EventId(1)));
+        bench.mailbox.begin_poll(Some(EventId(1)).into());
         assert_eq!(bench.gap(), 1);
     }
 
@@ -652,9 +794,11 @@ mod dropped_set {
             let mut bench = Bench::with(2);
             bench.offer_wishing(message(1), Some(s(5))).outcome.unwrap();
             bench.accept(typing("a", 1));
-            bench.mailbox.take(BatchLimits { messages: 1, ..ALL }).unwrap();
+            bench.mailbox.take(Take::up_to(BatchLimits { messages: 1, ..ALL }), || None).unwrap();
             bench.now = 5;
-            assert_eq!(bench.drop_all(reason), lost(&[(DropReason::Expired, 1), (reason, 2)]));
+            let left = bench.drop_all(reason);
+            assert_eq!(left.by_reason().collect::<Vec<_>>().len(), 2);
+            assert_eq!((left.total(), left.replaced()), (3, 1));
             assert_eq!(bench.dropped(), [(3, DropReason::Expired), (1, reason), (2, reason)]);
             assert_eq!(bench.mailbox.dropped().map(|d| d.dropped_at).collect::<Vec<_>>(), [at(5); 3]);
             assert_eq!((bench.held(), bench.gap()), (vec![], 3));

@@ -53,6 +53,10 @@ impl World {
 
         let (batch, acknowledged) = self.mailbox.take_to_deliver();
         let answer = self.answer.take();
+        if written {
+            self.known = self.known.max(answer.as_ref().map_or(0, |a| a.losses));
+        }
+        self.told = self.known;
         let expected: Vec<EventId> = answer
             .iter()
             .filter(|_| written)
@@ -73,6 +77,7 @@ impl World {
         assert_eq!(self.messages[number].handed_out, message.redelivered);
         self.saw(if message.redelivered { "called again" } else { "called" });
         self.messages[number].handed_out = true;
+        self.proofs.insert(id, (id, 0));
         let arrived = self.random.random();
         if arrived {
             self.receive(&[(id, number)]);

@@ -3,7 +3,7 @@
 use super::Ground;
 use super::ground::{bodies, new_mailbox, s};
 use crate::mailbox::{Bound, Class, EventId, Outcome, Refusal, Subscription};
-use crate::store::{Caps, CreateError, NewMailbox, OfferError, Shares, StoreTotals};
+use crate::store::{Caps, CreateError, EndedBy, NewMailbox, OfferError, Shares, StoreTotals};
 
 pub(crate) async fn mailboxes_are_bounded(ground: Ground) {
     let ground = ground.with_caps(Caps { mailboxes: 2, bytes: 100 });
@@ -11,7 +11,7 @@ pub(crate) async fn mailboxes_are_bounded(ground: Ground) {
     let third = new_mailbox(3, ground.now);
     assert_eq!(ground.store.create(third.clone()).await, Err(CreateError::TooMany));
     assert_eq!(ground.store.totals().mailboxes, 2);
-    ground.store.end(first, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(first, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert!(ground.store.create(third).await.is_ok());
 }
 
@@ -36,7 +36,7 @@ pub(crate) async fn a_principal_and_an_address_have_a_share_of_mailboxes(ground:
     assert_eq!(create(of(5, alan, "2001:db8::3")).await, of_address);
     create(of(6, alan, "2001:db8:0:1::3")).await.unwrap();
     // What ends gives its place back, both ways; what was refused took none.
-    ground.store.end(first, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(first, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     create(of(7, "http://im.example/kari", "2001:db8::4")).await.unwrap();
     assert_eq!(create(of(8, "http://im.example/other", "2001:db8::4")).await, of_address);
     let expired = ground.store.expire(&ground.limits, ground.now + s(10));
@@ -78,6 +78,7 @@ pub(crate) async fn totals_follow_every_step(ground: Ground) {
     let (one, other) = (ground.mailbox().await, ground.mailbox().await);
     let totals = |mailboxes, messages, bytes, dropped_messages, dropped_bytes| StoreTotals {
         mailboxes,
+        ended_mailboxes: 2 - mailboxes,
         messages,
         bytes,
         dropped_messages,
@@ -94,6 +95,6 @@ pub(crate) async fn totals_follow_every_step(ground: Ground) {
     assert_eq!(ground.store.totals(), totals(2, 2, 9, 0, 0), "handed out still counts");
     ground.poll(one, Some(batch.messages[0].id), Outcome::Written).await;
     assert_eq!(ground.store.totals(), totals(2, 1, 5, 0, 0));
-    ground.store.end(other, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(other, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert_eq!(ground.store.totals(), totals(1, 0, 0, 1, 5));
 }

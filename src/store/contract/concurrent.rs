@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::Ground;
 use super::ground::{bodies, rung};
 use crate::mailbox::{Class, Outcome, Refusal};
-use crate::store::{OfferError, Taken};
+use crate::store::{EndedBy, OfferError, Taken};
 
 /// Nothing lost, nothing out of order, nothing twice.
 pub(crate) async fn a_thousand_mailboxes_at_once(ground: Ground) {
@@ -33,14 +33,14 @@ pub(crate) async fn a_thousand_mailboxes_at_once(ground: Ground) {
             let mut last = None;
             while seen.len() < MESSAGES {
                 let (turn, bell) = client.begin(mailbox, last);
-                let batch = loop {
+                let (batch, mut settlement) = loop {
                     match client.take(mailbox, turn).await {
                         Taken::Nothing => rung(&bell).await,
-                        Taken::Batch(batch) => break batch,
+                        Taken::Batch(batch, settlement) => break (batch, settlement),
                         other => panic!("{other:?}"),
                     }
                 };
-                client.store.settle(mailbox, batch.handout, Outcome::Written);
+                settlement.settle(Outcome::Written);
                 last = batch.messages.last().map(|m| m.id).or(last);
                 seen.extend(bodies(&batch));
             }
@@ -81,17 +81,17 @@ pub(crate) async fn what_was_accepted_is_taken_or_counted_as_lost(ground: Ground
             let mut last = None;
             for _ in 0..20 {
                 let bell = Default::default();
-                let (turn, left) = polls.store.begin_poll(mailbox, last, &bell).unwrap();
+                let (turn, left) = polls.store.begin_poll(mailbox, last.into(), &bell).unwrap();
                 acknowledged.fetch_add(left, Relaxed);
-                if let Taken::Batch(batch) = polls.take(mailbox, turn).await {
+                if let Taken::Batch(batch, mut settlement) = polls.take(mailbox, turn).await {
                     // Never acknowledged without being asked: what is not, is abandoned at the end.
                     last = batch.messages.last().map(|m| m.id).or(last);
-                    polls.store.settle(mailbox, batch.handout, Outcome::Broken);
+                    settlement.settle(Outcome::Broken);
                 }
                 tokio::task::yield_now().await;
             }
-            let abandoned = polls.store.end(mailbox, &polls.limits, polls.now).await.unwrap();
-            lost.fetch_add(abandoned.total(), Relaxed);
+            let abandoned = polls.store.end(mailbox, EndedBy::Other, &polls.limits, polls.now).await.unwrap();
+            lost.fetch_add(abandoned.lost.total(), Relaxed);
         });
     }
     tasks.join_all().await;

@@ -3,7 +3,7 @@
 use super::Ground;
 use super::ground::{new_mailbox, rung, s, was_rung};
 use crate::mailbox::{ConnectionSettings, DeliveryMode, MailboxId, Outcome, Subscription};
-use crate::store::{Bell, Delivery, Due, NewMailbox, Patience, Standing, Taken};
+use crate::store::{Bell, Delivery, Due, EndedBy, NewMailbox, Patience, Standing, Taken};
 
 const PATIENCE: Patience = Patience(s(30));
 
@@ -49,7 +49,7 @@ pub(crate) async fn messages_are_delivered_in_order_one_at_a_time(ground: Ground
             ground.offer(mailbox, "3").await;
             assert!(!was_rung(&bell).await, "what comes does not disturb a delivery");
         }
-        assert_eq!(ground.store.settle_delivery(mailbox, &delivery, accepted), accepted);
+        assert!(!accepted || ground.store.accept_delivery(mailbox, delivery));
     }
     assert_eq!(ground.polled(mailbox, None).await, ["3"]);
     assert_eq!(ground.store.totals().messages, 1);
@@ -77,12 +77,12 @@ pub(crate) async fn a_poll_takes_the_turn_from_a_deliverer(ground: Ground) {
     let (delivery, bell) = begin(&ground, mailbox).await;
     let (turn, _poll) = ground.begin(mailbox, None);
     rung(&bell).await;
-    let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
+    let Taken::Batch(batch, mut settlement) = ground.take(mailbox, turn).await else { panic!() };
     assert_eq!(batch.messages.len(), 2, "a poll takes what is waiting");
     assert!(batch.messages[0].redelivered && !batch.messages[1].redelivered);
     // What the deliverer says afterwards takes nothing from the poll.
-    assert!(!ground.store.settle_delivery(mailbox, &delivery, false));
-    ground.store.settle(mailbox, batch.handout, Outcome::Written);
+    drop(delivery);
+    settlement.settle(Outcome::Written);
     assert_eq!(ground.polled(mailbox, None).await, [""; 0]);
 }
 
@@ -104,17 +104,18 @@ pub(crate) async fn what_an_answer_carried_is_left_to_the_client(mut ground: Gro
     let mailbox = called(&ground, 1).await;
     ground.offer(mailbox, "1").await;
     let (turn, _) = ground.begin(mailbox, None);
-    let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
+    let Taken::Batch(_, mut settlement) = ground.take(mailbox, turn).await else { panic!() };
     assert_eq!(standing(&ground, mailbox), Standing::Polled, "the answer is being written");
-    ground.store.settle(mailbox, batch.handout, Outcome::Written);
+    settlement.settle(Outcome::Written);
     assert_eq!(standing(&ground, mailbox), Standing::Nothing);
     ground.offer(mailbox, "2").await;
     let (delivery, _) = begin(&ground, mailbox).await;
     assert_eq!((body(&delivery).as_str(), delivery.acknowledged), ("2", 1));
-    ground.store.settle_delivery(mailbox, &delivery, true);
+    let event = delivery.event();
+    ground.store.accept_delivery(mailbox, delivery);
     // A client that acknowledges explicitly is waited for, and not for ever.
     ground.offer(mailbox, "3").await;
-    ground.polled(mailbox, Some(delivery.event())).await;
+    ground.polled(mailbox, Some(event)).await;
     assert_eq!(standing(&ground, mailbox), Standing::Polled);
     ground.now = ground.now + PATIENCE.0;
     let (delivery, _) = begin(&ground, mailbox).await;
@@ -125,9 +126,12 @@ pub(crate) async fn the_end_of_a_mailbox_ends_its_delivery(ground: Ground) {
     let mailbox = called(&ground, 1).await;
     ground.offer(mailbox, "1").await;
     let (delivery, bell) = begin(&ground, mailbox).await;
-    assert_eq!(ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap().total(), 1);
+    assert_eq!(
+        ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap().lost.total(),
+        1
+    );
     rung(&bell).await;
-    assert!(!ground.store.settle_delivery(mailbox, &delivery, true));
+    assert!(!ground.store.accept_delivery(mailbox, delivery));
     assert_eq!(standing(&ground, mailbox), Standing::Ended);
     assert!(matches!(due(&ground, mailbox, &bell).await, Due::Ended));
 }
@@ -140,7 +144,7 @@ pub(crate) async fn who_waits_for_a_delivered_message_is_told(ground: Ground) {
     let (delivery, _) = begin(&ground, mailbox).await;
     let delivered = async {
         tokio::task::yield_now().await;
-        ground.store.settle_delivery(mailbox, &delivery, true)
+        ground.store.accept_delivery(mailbox, delivery)
     };
     assert_eq!(tokio::join!(left, delivered), (true, true));
 }

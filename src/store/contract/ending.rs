@@ -2,8 +2,8 @@
 
 use super::Ground;
 use super::ground::{LEASE, ROOM, rung, s, token};
-use crate::mailbox::{Class, DropReason, EventId, HandoutId, Outcome};
-use crate::store::{Gone, Lookup, OfferError, Taken, Turn};
+use crate::mailbox::{Acknowledgement, Class, DropReason, EventId, Outcome, Take};
+use crate::store::{EndedBy, Gone, Lookup, OfferError, Taken, Turn};
 
 pub(crate) async fn the_end_abandons_what_is_left(ground: Ground) {
     let mailbox = ground.mailbox().await;
@@ -12,8 +12,8 @@ pub(crate) async fn the_end_abandons_what_is_left(ground: Ground) {
     }
     let batch = ground.poll(mailbox, Some(EventId(0)), Outcome::Written).await.unwrap();
     ground.poll(mailbox, Some(batch.messages[0].id), Outcome::Broken).await;
-    let lost = ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
-    assert_eq!(lost.by_reason().collect::<Vec<_>>(), [(DropReason::Abandoned, 2)]);
+    let lost = ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
+    assert_eq!(lost.lost.by_reason().collect::<Vec<_>>(), [(DropReason::Abandoned, 2)]);
     let totals = ground.store.totals();
     assert_eq!((totals.mailboxes, totals.messages, totals.bytes), (0, 0, 0));
     assert_eq!((totals.dropped_messages, totals.dropped_bytes), (2, 2));
@@ -60,9 +60,9 @@ pub(crate) async fn messages_expire(mut ground: Ground) {
     // … or by the poll that comes before it.
     ground.now = ground.now + s(60);
     let (turn, _) = ground.begin(mailbox, None);
-    let (taken, lost) = ground.store.take(mailbox, turn, ROOM, false, &ground.limits, ground.now).await;
+    let (taken, lost) = ground.store.take(mailbox, turn, Take::up_to(ROOM), &ground.limits, ground.now).await;
     assert_eq!(lost.total(), 1);
-    let Taken::Batch(batch) = taken else { panic!("a gap is to be told: {taken:?}") };
+    let Taken::Batch(batch, _settlement) = taken else { panic!("a gap is to be told: {taken:?}") };
     assert_eq!((batch.messages.len(), batch.gap), (0, 2));
     assert_eq!(ground.store.oldest(), None);
 }
@@ -72,7 +72,7 @@ pub(crate) async fn dropped_messages_are_kept_for_their_time(mut ground: Ground)
     ground.offer(mailbox, "1").await;
     let start = ground.now;
     ground.now = start + s(1);
-    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     for (seconds, kept) in [(1, 1), (57_599, 1), (57_600, 0)] {
         ground.now = start + s(seconds);
         ground.expire();
@@ -84,14 +84,13 @@ pub(crate) async fn an_ended_mailbox_does_nothing(ground: Ground) {
     let mailbox = ground.mailbox().await;
     let (turn, bell) = ground.begin(mailbox, None);
     let store = &ground.store;
-    store.end(mailbox, &ground.limits, ground.now).await.unwrap();
-    assert_eq!(store.end(mailbox, &ground.limits, ground.now).await, Err(Gone));
+    store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
+    assert_eq!(store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await, Err(Gone));
     assert_eq!(store.grant(mailbox, None, ground.now).await, Err(Gone));
-    assert_eq!(store.begin_poll(mailbox, None, &bell).unwrap_err(), Gone);
+    assert_eq!(store.begin_poll(mailbox, Acknowledgement::default(), &bell).unwrap_err(), Gone);
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Ended));
     let offered = ground.offer_as(mailbox, "late", Class::Message).await;
     assert_eq!(offered.unwrap_err(), OfferError::Gone(Gone));
     store.leave(mailbox, Turn(99));
-    store.settle(mailbox, HandoutId(1), Outcome::Written);
     assert_eq!(store.totals(), Default::default());
 }

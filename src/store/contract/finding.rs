@@ -3,7 +3,7 @@
 use super::Ground;
 use super::ground::{new_mailbox, poll_key, token, was_rung};
 use crate::mailbox::Subscription;
-use crate::store::{Gone, Lookup, NewMailbox, RotateError, Taken};
+use crate::store::{EndedBy, Gone, Lookup, NewMailbox, RotateError, Taken};
 
 pub(crate) async fn by_token_and_poll_key(ground: Ground) {
     let (first, second) = (ground.mailbox().await, ground.mailbox().await);
@@ -18,7 +18,7 @@ pub(crate) async fn by_token_and_poll_key(ground: Ground) {
     ] {
         assert_eq!(ground.find(wanted), found, "{wanted:?}");
     }
-    ground.store.end(first, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(first, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     for wanted in [Lookup::Token(token(1)), Lookup::PollKey(poll_key(1))] {
         assert_eq!(ground.find(wanted), [], "{wanted:?} after the end");
     }
@@ -36,7 +36,7 @@ pub(crate) async fn by_the_upstreams_id(ground: Ground) {
     assert_eq!(ground.find(by(Some("/node/1"))), [first]);
     assert_eq!(ground.find(by(Some("/node/2"))), [second]);
     assert_eq!(ground.find(by(Some("/node/3"))), []);
-    ground.store.end(first, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(first, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert_eq!(ground.find(by(None)), [second]);
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn a_new_id_takes_the_place_of_the_old_one(ground: Ground) {
         assert_eq!(ground.find(by(found)), [mailbox], "{granted:?}");
     }
     assert_eq!(ground.find(by("7")), []);
-    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert_eq!(ground.store.grant(mailbox, Some("9"), ground.now).await, Err(Gone));
     for id in ["7", "8", "9"] {
         assert_eq!(ground.find(by(id)), [], "{id}");
@@ -71,7 +71,7 @@ pub(crate) async fn a_new_poll_key_takes_the_place_of_the_old_one(ground: Ground
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Superseded));
     assert_eq!(ground.polled(mailbox, None).await, ["1"]);
 
-    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert_eq!(ground.find(Lookup::PollKey(poll_key(8))), []);
     assert_eq!(ground.store.rotate_key(mailbox, poll_key(9)).await, Err(RotateError::Gone(Gone)));
     assert_eq!(ground.find(Lookup::PollKey(poll_key(9))), []);
@@ -89,7 +89,7 @@ pub(crate) async fn by_principal(ground: Ground) {
     assert_eq!(ground.find(Lookup::Principal(kari)), [first, second]);
     assert_eq!(ground.find(Lookup::Principal("http://im.example/people/alan")), []);
     for mailbox in [first, nobody] {
-        ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+        ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     }
     assert_eq!(ground.find(Lookup::Principal(kari)), [second]);
 }

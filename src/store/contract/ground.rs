@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::mailbox::{
     Batch, BatchLimits, CallbackToken, Class, EventId, Limits, Lost, MailboxId, Message, Offered, Outcome,
-    PollKey, Subscription, Timestamp,
+    PollKey, Subscription, Take, Timestamp,
 };
 use crate::store::{Bell, Caps, Lookup, MailboxStore, NewMailbox, OfferError, Shares, Taken, Turn};
 
@@ -113,12 +113,12 @@ impl Ground {
     /// A poll begins.
     pub fn begin(&self, mailbox: MailboxId, last_event_id: Option<EventId>) -> (Turn, Bell) {
         let bell = Bell::default();
-        let (turn, _) = self.store.begin_poll(mailbox, last_event_id, &bell).unwrap();
+        let (turn, _) = self.store.begin_poll(mailbox, last_event_id.into(), &bell).unwrap();
         (turn, bell)
     }
 
     pub async fn take(&self, mailbox: MailboxId, turn: Turn) -> Taken {
-        self.store.take(mailbox, turn, ROOM, false, &self.limits, self.now).await.0
+        self.store.take(mailbox, turn, Take::up_to(ROOM), &self.limits, self.now).await.0
     }
 
     /// A poll from begin to end, that does not wait: its answer, which became what `outcome` says.
@@ -132,8 +132,8 @@ impl Ground {
         let taken = self.take(mailbox, turn).await;
         self.store.leave(mailbox, turn);
         match taken {
-            Taken::Batch(batch) => {
-                self.store.settle(mailbox, batch.handout, outcome);
+            Taken::Batch(batch, mut settlement) => {
+                settlement.settle(outcome);
                 Some(batch)
             }
             Taken::Nothing => None,

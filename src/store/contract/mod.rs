@@ -35,7 +35,7 @@ macro_rules! store_contract {
             taking::the_bell_rings_for_whoever_has_the_turn,
             taking::a_wake_up_is_never_lost,
             taking::with_life_time_zero_only_a_held_poll_gets_messages,
-            taking::a_gap_is_told_until_an_answer_with_it_was_written,
+            taking::a_gap_is_told_until_an_answer_with_it_is_acknowledged,
             taking::who_waits_for_a_message_to_leave_is_told,
             delivering::messages_are_delivered_in_order_one_at_a_time,
             delivering::only_mailboxes_to_be_called_are_named,

@@ -3,7 +3,7 @@
 use super::Ground;
 use super::ground::{LEASE, bodies, new_mailbox, rung, s, was_rung};
 use crate::mailbox::{Bound, Class, DropReason, EventId, Lost, MailboxId, Outcome, Overflow, Replayed};
-use crate::store::{Filter, Gone, MailboxState, ReplayError, Taken};
+use crate::store::{EndedBy, Filter, Gone, MailboxState, ReplayError, Taken};
 
 pub(crate) async fn mailboxes_are_listed_page_by_page(ground: Ground) {
     let mut mailboxes = Vec::new();
@@ -25,7 +25,7 @@ pub(crate) async fn mailboxes_are_listed_by_principal_and_state(ground: Ground) 
     let (turn, _bell) = ground.begin(polled, None);
     assert!(matches!(ground.take(polled, turn).await, Taken::Nothing));
     ground.offer(ended, "1").await;
-    ground.store.end(ended, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(ended, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     let with_principal = new_mailbox(2, ground.now).subscription.principal.unwrap().to_uppercase();
     for (principal, state, expected) in [
         (None, None, vec![idle, polled, ended]),
@@ -61,7 +61,7 @@ pub(crate) async fn a_report_says_what_is_in_a_mailbox(mut ground: Ground) {
     assert_eq!((report.totals.messages, report.totals.bytes), (2, 8));
     assert_eq!((report.oldest, report.last_poll), (Some(start), Some(ground.now)));
 
-    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     let report = ground.store.report(mailbox).unwrap();
     assert_eq!((report.state, report.gap), (MailboxState::Ended, 2));
     assert_eq!((report.totals.messages, report.totals.dropped_messages), (0, 2));
@@ -109,7 +109,7 @@ pub(crate) async fn dropped_messages_may_be_looked_at(mut ground: Ground) {
     let third = ground.offer(mailbox, "three").await;
     for live in [true, false] {
         if !live {
-            ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+            ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
         }
         let dropped = ground.store.dropped(mailbox, EventId(0), 9).await.unwrap();
         let rows: Vec<_> = dropped
@@ -161,7 +161,7 @@ pub(crate) async fn a_replay_offers_dropped_messages_again(mut ground: Ground) {
     let replay = ground.store.replay(mailbox, &ground.limits, ground.now).await.unwrap();
     assert_eq!(replay.replayed, Replayed { replayed: 1, refused: 0 });
     rung(&bell).await;
-    let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
+    let Taken::Batch(batch, _settlement) = ground.take(mailbox, turn).await else { panic!() };
     assert_eq!(bodies(&batch), ["3"]);
     let totals = ground.store.totals();
     assert_eq!((totals.messages, totals.dropped_messages, totals.dropped_bytes), (1, 0, 0));
@@ -176,7 +176,7 @@ pub(crate) async fn a_replay_needs_a_live_mailbox_and_room_in_the_store(ground: 
     let ground = ground.with_caps(crate::store::Caps { mailboxes: 9, bytes: 10 });
     let (ended, live, other) = (ground.mailbox().await, ground.mailbox().await, ground.mailbox().await);
     ground.offer(ended, "1").await;
-    ground.store.end(ended, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(ended, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     let replay = ground.store.replay(ended, &ground.limits, ground.now).await;
     assert_eq!(replay, Err(ReplayError::Ended));
     let nowhere = ground.store.replay(MailboxId(u64::MAX), &ground.limits, ground.now).await;
@@ -202,6 +202,6 @@ pub(crate) async fn a_purge_drops_everything_and_says_so(ground: Ground) {
     assert_eq!(ground.store.totals().messages, 0);
     let batch = ground.poll(mailbox, None, Outcome::Written).await.unwrap();
     assert_eq!((batch.gap, batch.messages.len()), (1, 0));
-    ground.store.end(mailbox, &ground.limits, ground.now + LEASE).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now + LEASE).await.unwrap();
     assert_eq!(ground.store.purge(mailbox, &ground.limits, ground.now).await, Err(Gone));
 }

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 use super::Ground;
 use super::ground::{LEASE, s};
 use crate::mailbox::{Bound, Class, EventId, MailboxId, Outcome};
-use crate::store::{OfferError, Taken};
+use crate::store::{EndedBy, OfferError, Taken};
 
 const STEPS: usize = 3_000;
 
@@ -49,25 +49,26 @@ pub(crate) async fn whatever_happens_the_totals_are_right(mut ground: Ground) {
                 let account = accounts.get_mut(&mailbox).unwrap();
                 let (turn, _bell) = ground.begin(mailbox, Some(EventId(0)));
                 let taken = ground.take(mailbox, turn).await;
-                let Taken::Batch(batch) = taken else {
+                let Taken::Batch(batch, mut settlement) = taken else {
                     assert!(account.messages.is_empty(), "{at}: {taken:?}");
                     continue;
                 };
                 let ids: Vec<EventId> = batch.messages.iter().map(|m| m.id).collect();
                 assert_eq!(ids, account.messages.keys().copied().collect::<Vec<_>>(), "{at}");
                 let outcome = if random.random() { Outcome::Written } else { Outcome::Broken };
-                ground.store.settle(mailbox, batch.handout, outcome);
+                settlement.settle(outcome);
                 let up_to = ids[random.random_range(0..ids.len())];
                 let bell = Default::default();
-                let (_, left) = ground.store.begin_poll(mailbox, Some(up_to), &bell).unwrap();
+                let (_, left) = ground.store.begin_poll(mailbox, Some(up_to).into(), &bell).unwrap();
                 let before = account.messages.len();
                 account.messages.retain(|id, _| *id > up_to);
                 assert_eq!(left as usize, before - account.messages.len(), "{at}");
             }
             (95..98, Some(mailbox)) => {
                 let account = accounts.remove(&mailbox).unwrap();
-                let lost = ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
-                assert_eq!(lost.total() as usize, account.messages.len(), "{at}");
+                let lost =
+                    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
+                assert_eq!(lost.lost.total() as usize, account.messages.len(), "{at}");
                 dropped.0 += account.messages.len() as u64;
                 dropped.1 += account.messages.values().sum::<u64>();
                 let late = ground.offer_as(mailbox, "x", Class::Message).await;

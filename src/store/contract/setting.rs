@@ -3,7 +3,7 @@
 use super::Ground;
 use super::ground::s;
 use crate::mailbox::{DeliveryMode, OwnSettings, Pace, PollingPeriod, Ports, Timestamp};
-use crate::store::{Lookup, WriteError};
+use crate::store::{EndedBy, Lookup, WriteError};
 
 const KARI: &str = "http://im.example/instmsg/aliases/kari";
 const ALAN: &str = "http://im.example/instmsg/aliases/alan";
@@ -97,6 +97,6 @@ pub(crate) async fn polls_in_vain_are_remembered_for_their_mailbox(ground: Groun
     }
     let twice = Pace::default().after_a_vain_poll(s(7), ground.now).after_a_vain_poll(s(7), ground.now);
     assert_eq!((pace(1).await, pace(2).await), (twice, Pace::default()));
-    ground.store.end(other, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(other, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     ground.store.polled_in_vain(other, s(7), ground.now);
 }

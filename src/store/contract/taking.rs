@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::Ground;
 use super::ground::{ROOM, bodies, rung, s, was_rung};
-use crate::mailbox::{BatchLimits, Bound, Class, EventId, LifeTimes, Outcome, Overflow, Refusal};
-use crate::store::Taken;
+use crate::mailbox::{BatchLimits, Bound, Class, EventId, LifeTimes, Outcome, Overflow, Refusal, Take};
+use crate::store::{EndedBy, Taken};
 
 pub(crate) async fn messages_leave_in_order_when_they_are_acknowledged(ground: Ground) {
     let mailbox = ground.mailbox().await;
@@ -16,10 +16,11 @@ pub(crate) async fn messages_leave_in_order_when_they_are_acknowledged(ground: G
         batch.messages.iter().map(|m| (m.id, m.received)).collect::<Vec<_>>(),
         [(first, ground.now), (second, ground.now)]
     );
-    ground.offer(mailbox, "3").await;
+    let third = ground.offer(mailbox, "3").await;
     assert_eq!(ground.polled(mailbox, Some(first)).await, ["2", "3"]);
     assert_eq!(ground.polled(mailbox, Some(EventId(0))).await, ["2", "3"], "nothing more was acknowledged");
-    let third = EventId(second.0 + 1_000_000);
+    let unknown = EventId(second.0 + 1_000_000);
+    assert_eq!(ground.polled(mailbox, Some(unknown)).await, ["2", "3"], "no answer carried it");
     assert_eq!(ground.polled(mailbox, Some(third)).await, [""; 0]);
     assert_eq!(ground.store.totals().messages, 0);
 }
@@ -38,15 +39,15 @@ pub(crate) async fn a_broken_answer_is_handed_out_again(ground: Ground) {
     let mailbox = ground.mailbox().await;
     ground.offer(mailbox, "1").await;
     let (turn, _bell) = ground.begin(mailbox, None);
-    let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
+    let Taken::Batch(batch, mut settlement) = ground.take(mailbox, turn).await else { panic!() };
     assert!(!batch.messages[0].redelivered);
-    ground.store.settle(mailbox, batch.handout, Outcome::Broken);
+    settlement.settle(Outcome::Broken);
     ground.offer(mailbox, "2").await;
     let again = ground.poll(mailbox, None, Outcome::Written).await.unwrap();
     assert_eq!(bodies(&again), ["1", "2"]);
     assert_eq!(again.messages.iter().map(|m| m.redelivered).collect::<Vec<_>>(), [true, false]);
     // The word about an answer that is not the latest one counts for nothing.
-    ground.store.settle(mailbox, batch.handout, Outcome::Written);
+    settlement.settle(Outcome::Written);
     assert_eq!(ground.polled(mailbox, None).await, [""; 0]);
 }
 
@@ -56,14 +57,32 @@ pub(crate) async fn a_stream_goes_on_behind_what_it_carried(ground: Ground) {
     let mut seen = Vec::new();
     for body in ["1", "2", "3"] {
         ground.offer(mailbox, body).await;
-        let (taken, _) = ground.store.take(mailbox, turn, ROOM, true, &ground.limits, ground.now).await;
-        let Taken::Batch(batch) = taken else { panic!("{taken:?}") };
-        ground.store.settle(mailbox, batch.handout, Outcome::Written);
+        let (taken, _) = ground
+            .store
+            .take(
+                mailbox,
+                turn,
+                Take { goes_on: true, last: false, ..Take::up_to(ROOM) },
+                &ground.limits,
+                ground.now,
+            )
+            .await;
+        let Taken::Batch(batch, mut settlement) = taken else { panic!("{taken:?}") };
+        settlement.settle(Outcome::Written);
         assert!(seen.is_empty() || batch.messages.iter().all(|m| !m.redelivered));
         seen.extend(bodies(&batch));
     }
     assert_eq!(seen, ["1", "2", "3"]);
-    let (taken, _) = ground.store.take(mailbox, turn, ROOM, true, &ground.limits, ground.now).await;
+    let (taken, _) = ground
+        .store
+        .take(
+            mailbox,
+            turn,
+            Take { goes_on: true, last: false, ..Take::up_to(ROOM) },
+            &ground.limits,
+            ground.now,
+        )
+        .await;
     assert!(matches!(taken, Taken::Nothing), "{taken:?}");
     assert_eq!(ground.store.totals().messages, 3, "they stay until the client comes back");
     assert_eq!(ground.polled(mailbox, None).await, [""; 0]);
@@ -79,8 +98,8 @@ pub(crate) async fn a_batch_has_its_bounds(ground: Ground) {
     {
         let (turn, _) = ground.begin(mailbox, Some(EventId(0)));
         let room = BatchLimits { messages, bytes };
-        let taken = ground.store.take(mailbox, turn, room, false, &ground.limits, ground.now).await.0;
-        let Taken::Batch(batch) = taken else { panic!("{taken:?}") };
+        let taken = ground.store.take(mailbox, turn, Take::up_to(room), &ground.limits, ground.now).await.0;
+        let Taken::Batch(batch, _settlement) = taken else { panic!("{taken:?}") };
         assert_eq!((batch.messages.len(), batch.pending), (expected, pending), "{room:?}");
     }
 }
@@ -98,7 +117,7 @@ pub(crate) async fn a_newer_poll_takes_the_turn(ground: Ground) {
     ground.offer(mailbox, "1").await;
     rung(&newer_bell).await;
     assert!(matches!(ground.take(mailbox, older).await, Taken::Superseded));
-    assert!(matches!(ground.take(mailbox, newer).await, Taken::Batch(_)));
+    assert!(matches!(ground.take(mailbox, newer).await, Taken::Batch(..)));
 }
 
 pub(crate) async fn the_bell_rings_for_whoever_has_the_turn(ground: Ground) {
@@ -111,7 +130,7 @@ pub(crate) async fn the_bell_rings_for_whoever_has_the_turn(ground: Ground) {
     ground.offer(mailbox, "2").await;
     assert!(!was_rung(&bell).await, "it left");
     let (_, bell) = ground.begin(mailbox, None);
-    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert!(was_rung(&bell).await, "the end");
 }
 
@@ -129,9 +148,9 @@ pub(crate) async fn a_wake_up_is_never_lost(ground: Ground) {
                 loop {
                     match ground.take(mailbox, turn).await {
                         Taken::Nothing => rung(&bell).await,
-                        Taken::Batch(batch) => {
+                        Taken::Batch(batch, mut settlement) => {
                             seen.extend(bodies(&batch));
-                            ground.store.settle(mailbox, batch.handout, Outcome::Written);
+                            settlement.settle(Outcome::Written);
                             break;
                         }
                         other => panic!("{other:?}"),
@@ -163,22 +182,27 @@ pub(crate) async fn with_life_time_zero_only_a_held_poll_gets_messages(mut groun
     assert!(matches!(ground.take(mailbox, turn).await, Taken::Nothing));
     assert!(offer("it waits").await.is_ok());
     rung(&bell).await;
-    let Taken::Batch(batch) = ground.take(mailbox, turn).await else { panic!() };
+    let Taken::Batch(batch, _settlement) = ground.take(mailbox, turn).await else { panic!() };
     assert_eq!(bodies(&batch), ["it waits"]);
     assert_eq!(offer("it is being answered").await, Err(Refusal::NobodyPolls));
 }
 
-pub(crate) async fn a_gap_is_told_until_an_answer_with_it_was_written(mut ground: Ground) {
+pub(crate) async fn a_gap_is_told_until_an_answer_with_it_is_acknowledged(mut ground: Ground) {
     ground.limits.messages = Bound::AtMost(1);
     ground.limits.overflow = Overflow::DropOldest;
     let mailbox = ground.mailbox().await;
     for body in ["1", "2", "3"] {
         ground.offer(mailbox, body).await;
     }
-    for (outcome, gap) in [(Outcome::Broken, 2), (Outcome::Written, 2), (Outcome::Written, 0)] {
+    let mut answer = EventId(0);
+    for (outcome, has_id) in [(Outcome::Broken, false), (Outcome::Written, true), (Outcome::Written, true)] {
         let batch = ground.poll(mailbox, Some(EventId(0)), outcome).await.unwrap();
-        assert_eq!((batch.gap, bodies(&batch)), (gap, vec!["3".to_owned()]));
+        assert_eq!((batch.gap, bodies(&batch)), (2, vec!["3".to_owned()]));
+        assert_eq!(batch.answer.is_some(), has_id, "at first the message stands for the answer");
+        answer = batch.answer.unwrap_or_default();
     }
+    assert!(ground.poll(mailbox, Some(answer), Outcome::Written).await.is_none());
+    assert_eq!(ground.store.totals().messages, 0);
 }
 
 pub(crate) async fn who_waits_for_a_message_to_leave_is_told(ground: Ground) {
@@ -193,7 +217,7 @@ pub(crate) async fn who_waits_for_a_message_to_leave_is_told(ground: Ground) {
     ground.poll(mailbox, None, Outcome::Written).await;
     ground.poll(mailbox, Some(first), Outcome::Written).await;
     assert!(acknowledged.await.unwrap());
-    ground.store.end(mailbox, &ground.limits, ground.now).await.unwrap();
+    ground.store.end(mailbox, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
     assert!(!abandoned.await.unwrap());
     assert!(!ground.store.left(mailbox, second).await, "long after");
 }

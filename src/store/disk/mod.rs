@@ -48,13 +48,12 @@ use tokio::task::spawn_blocking;
 
 use super::engine::{self, Engine, Waiting};
 use super::{
-    Bell, Clients, CreateError, Delivery, Due, Expired, Filter, Found, Gone, Keys, Lookup, MailboxReport,
-    MailboxStore, NewMailbox, OfferError, Patience, PeekedDrop, PeekedMessage, Recovery, Replay, ReplayError,
-    RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
+    Bell, Clients, CreateError, Delivery, Due, EndedBy, Ending, Expired, Filter, Found, Gone, Keys, Lookup,
+    MailboxReport, MailboxStore, NewMailbox, OfferError, Outlook, Patience, PeekedDrop, PeekedMessage,
+    Recovery, Replay, ReplayError, RotateError, Standing, StoreStatus, StoreTotals, Taken, Turn,
 };
 use crate::mailbox::{
-    BatchLimits, EventId, HandoutId, Incoming, Limits, Lost, MailboxId, Message, Offered, Outcome, PollKey,
-    Timestamp,
+    Acknowledgement, EventId, Incoming, Limits, Lost, MailboxId, Message, Offered, PollKey, Take, Timestamp,
 };
 use file::DatabaseFile;
 use follow::{Body, Follower};
@@ -91,7 +90,7 @@ impl MailboxStore for DiskStore {
         let (mailbox, receipt) = self.engine.create(new)?;
         if receipt.kept().await.is_err() {
             // Nobody was told of it, and nothing is in it.
-            if let Ok((_, receipt)) = self.engine.end(mailbox, &Limits::default(), now) {
+            if let Ok((_, receipt)) = self.engine.end(mailbox, EndedBy::Other, &Limits::default(), now) {
                 receipt.ignore();
             }
             return Err(CreateError::Unavailable);
@@ -120,11 +119,17 @@ impl MailboxStore for DiskStore {
         receipt.kept().await.map_err(|_| RotateError::Unavailable)
     }
 
-    async fn end(&self, mailbox: MailboxId, limits: &Limits, now: Timestamp) -> Result<Lost, Gone> {
-        let (lost, receipt) = self.engine.end(mailbox, limits, now)?;
+    async fn end(
+        &self,
+        mailbox: MailboxId,
+        by: EndedBy,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Ending, Gone> {
+        let (ending, receipt) = self.engine.end(mailbox, by, limits, now)?;
         // It has ended, whether that can be written now or later.
         let _ = receipt.kept().await;
-        Ok(lost)
+        Ok(ending)
     }
 
     fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
@@ -156,46 +161,47 @@ impl MailboxStore for DiskStore {
         Ok(offered)
     }
 
-    fn begin_poll(
-        &self,
-        mailbox: MailboxId,
-        last_event_id: Option<EventId>,
-        bell: &Bell,
-    ) -> Result<(Turn, u64), Gone> {
-        self.engine.begin_poll(mailbox, last_event_id, bell)
+    fn begin_poll(&self, mailbox: MailboxId, by: Acknowledgement, bell: &Bell) -> Result<(Turn, u64), Gone> {
+        self.engine.begin_poll(mailbox, by, bell)
+    }
+
+    fn answer_with(&self, mailbox: MailboxId, last: EventId) -> Option<EventId> {
+        self.engine.answer_with(mailbox, last)
+    }
+
+    fn outlook(&self, mailbox: MailboxId, turn: Turn, goes_on: bool, most: usize) -> Outlook {
+        self.engine.outlook(mailbox, turn, goes_on, most)
+    }
+
+    fn draw(&self) -> Option<EventId> {
+        self.engine.draw()
     }
 
     async fn take(
         &self,
         mailbox: MailboxId,
         turn: Turn,
-        room: BatchLimits,
-        goes_on: bool,
+        take: Take,
         limits: &Limits,
         now: Timestamp,
     ) -> (Taken, Lost) {
-        let (mut lost, mut room) = (Lost::default(), room);
+        let (mut lost, mut take) = (Lost::default(), take);
         loop {
-            let (taken, expired) = self.engine.take(mailbox, turn, room, goes_on, limits, now);
+            let (taken, expired) = self.engine.take(mailbox, turn, take, limits, now);
             lost.add(expired);
             let taken = match taken {
-                engine::Taken::Batch(batch) => {
-                    let (handout, any) = (batch.handout, !batch.messages.is_empty());
+                engine::Taken::Batch(batch, settlement) => {
+                    let any = !batch.messages.is_empty();
+                    // Whatever ends this early, the reader's cancellation included, breaks the settlement.
                     match self.fill(mailbox, batch, &mut lost).await {
                         // All that it held was damaged: what is there beside that?
-                        Ok(batch) if any && batch.messages.is_empty() => {
-                            self.engine.settle(mailbox, handout, Outcome::Broken);
+                        Ok(batch) if any && batch.messages.is_empty() => continue,
+                        Ok(batch) => Taken::Batch(batch, settlement),
+                        Err(readable) if readable > 0 && !take.goes_on => {
+                            take.room.messages = readable;
                             continue;
                         }
-                        Ok(batch) => Taken::Batch(batch),
-                        Err(readable) => {
-                            self.engine.settle(mailbox, handout, Outcome::Broken);
-                            if readable > 0 && !goes_on {
-                                room.messages = readable;
-                                continue;
-                            }
-                            Taken::Unavailable
-                        }
+                        Err(_) => Taken::Unavailable,
                     }
                 }
                 engine::Taken::Nothing => Taken::Nothing,
@@ -212,10 +218,6 @@ impl MailboxStore for DiskStore {
 
     fn polled_in_vain(&self, mailbox: MailboxId, floor: Duration, now: Timestamp) {
         self.engine.polled_in_vain(mailbox, floor, now);
-    }
-
-    fn settle(&self, mailbox: MailboxId, handout: HandoutId, outcome: Outcome) {
-        self.engine.settle(mailbox, handout, outcome);
     }
 
     async fn arrivals(&self) -> Vec<MailboxId> {
@@ -238,28 +240,25 @@ impl MailboxStore for DiskStore {
         loop {
             let (due, expired) = self.engine.take_delivery(mailbox, bell, patience, limits, now);
             lost.add(expired);
-            let (turn, batch, acknowledged) = match due {
-                engine::Due::Batch { turn, batch, acknowledged } => (turn, batch, acknowledged),
+            let (turn, batch, settlement, acknowledged) = match due {
+                engine::Due::Batch { turn, batch, settlement, acknowledged } => {
+                    (turn, batch, settlement, acknowledged)
+                }
                 engine::Due::Standing(standing) => return (standing.into(), lost),
             };
-            let (handout, events) = (batch.handout, batch.messages.iter().map(|taken| taken.id));
-            let event = events.max().unwrap_or_default();
-            let filled = self.fill(mailbox, batch, &mut lost).await.ok();
-            let unavailable = filled.is_none();
-            match filled.and_then(|batch| Delivery::new(turn, batch, acknowledged)) {
-                Some(delivery) => return (Due::Message(delivery), lost),
-                None => _ = self.engine.settle_delivery(mailbox, turn, handout, event, false),
-            }
-            if unavailable {
+            // A settlement that is dropped gives the turn back.
+            let Ok(batch) = self.fill(mailbox, batch, &mut lost).await else {
                 return (Due::Unavailable, lost);
+            };
+            if let Some(delivery) = Delivery::new(turn, batch, settlement, acknowledged) {
+                return (Due::Message(delivery), lost);
             }
             // It was damaged, and is lost: what comes behind it?
         }
     }
 
-    fn settle_delivery(&self, mailbox: MailboxId, delivery: &Delivery, accepted: bool) -> bool {
-        let Delivery { turn, handout, message, .. } = delivery;
-        self.engine.settle_delivery(mailbox, *turn, *handout, message.id, accepted)
+    fn accept_delivery(&self, mailbox: MailboxId, delivery: Delivery) -> bool {
+        self.engine.accept_delivery(mailbox, delivery)
     }
 
     async fn left(&self, mailbox: MailboxId, event: EventId) -> bool {

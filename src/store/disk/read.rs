@@ -68,7 +68,7 @@ impl DiskStore {
         if let Some(first) = loaded.iter().position(|body| matches!(body, Err(Unread::Unavailable))) {
             return Err(first);
         }
-        let Batch { handout, messages, pending, gap } = batch;
+        let Batch { handout, messages, pending, gap, answer } = batch;
         let mut filled = Vec::with_capacity(messages.len());
         for (taken, loaded) in messages.into_iter().zip(loaded) {
             let TakenMessage { id, received, redelivered, message: place } = taken;
@@ -77,7 +77,7 @@ impl DiskStore {
                 Err(unread) => lost.add(self.damaged(mailbox, id, place, unread)),
             }
         }
-        Ok(Batch { handout, messages: filled, pending, gap })
+        Ok(Batch { handout, messages: filled, pending, gap, answer })
     }
 
     /// A body cannot be read and never will be, unless its message has just left.

@@ -224,17 +224,20 @@ impl MailboxRow {
 
 /// What a mailbox knows beside its messages.
 pub(super) fn write_state(state: Snapshot, clock: StoreClock) -> Vec<u8> {
+    let Snapshot { explicit, shared, gap, first_submitted } = state;
     let mut row = Encoder::with_capacity(20);
-    row.byte(state.explicit.into())
-        .number(state.gap)
-        .option(state.first_submitted, |row, first| _ = row.number(clock.to_stored(first)));
+    row.byte(u8::from(explicit) | u8::from(shared) << 1)
+        .number(gap)
+        .option(first_submitted, |row, first| _ = row.number(clock.to_stored(first)));
     row.finish()
 }
 
 pub(super) fn read_state(row: &[u8], clock: StoreClock) -> Result<Snapshot, Damage> {
     let mut fields = Decoder::new(row)?;
+    let flags = fields.byte()?;
     Ok(Snapshot {
-        explicit: fields.byte()? != 0,
+        explicit: flags & 1 != 0,
+        shared: flags & 2 != 0,
         gap: fields.number()?,
         first_submitted: fields.option(|fields| fields.number().map(|t| clock.restore(t)))?,
     })
@@ -367,8 +370,10 @@ mod tests {
 
     #[test]
     fn the_rest_reads_back() {
-        for state in [Snapshot::default(), Snapshot { explicit: true, gap: 3, first_submitted: Some(at(8)) }]
-        {
+        for state in [
+            Snapshot::default(),
+            Snapshot { explicit: true, shared: true, gap: 3, first_submitted: Some(at(8)) },
+        ] {
             assert_eq!(read_state(&write_state(state, CLOCK()), CLOCK()), Ok(state));
         }
         assert_eq!(read_number(&write_number(u64::MAX)), Ok(u64::MAX));

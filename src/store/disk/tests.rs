@@ -1,6 +1,5 @@
 use super::tables::{self, FORMAT, Put, Table, meta};
 use super::*;
-use crate::mailbox::Batch;
 use crate::store::Caps;
 use crate::store::contract::store_contract;
 

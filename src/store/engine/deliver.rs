@@ -5,10 +5,11 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::slot::Slot;
+use super::slot::{Slot, SlotState};
 use super::{Engine, Journal};
-use crate::mailbox::{Batch, DeliveryMode, EventId, HandoutId, Limits, Lost, MailboxId, Timestamp};
-use crate::store::deliver::{Patience, Standing};
+use crate::mailbox::{Batch, DeliveryMode, Limits, Lost, MailboxId, Timestamp};
+use crate::store::deliver::{Delivery, Patience, Standing};
+use crate::store::settlement::Settlement;
 use crate::store::{Bell, Turn};
 
 /// The mailboxes in which messages came to be delivered since a deliverer last asked: each once.
@@ -36,7 +37,7 @@ impl Arrivals {
 /// What a deliverer finds, of a message that is not read yet.
 #[derive(Debug)]
 pub(in crate::store) enum Due<C> {
-    Batch { turn: Turn, batch: Batch<C>, acknowledged: u64 },
+    Batch { turn: Turn, batch: Batch<C>, settlement: Settlement, acknowledged: u64 },
     Standing(Standing),
 }
 
@@ -70,19 +71,15 @@ impl<J: Journal> Engine<J> {
         limits: &Limits,
         now: Timestamp,
     ) -> (Due<J::Content>, Lost) {
-        self.quietly(mailbox, |_, state| state.take_delivery(bell, patience, limits, now))
-            .unwrap_or((Due::Standing(Standing::Ended), Lost::default()))
+        self.quietly(mailbox, |slot, state| {
+            SlotState::take_delivery(slot, state, bell, patience, limits, now)
+        })
+        .unwrap_or((Due::Standing(Standing::Ended), Lost::default()))
     }
 
-    pub(in crate::store) fn settle_delivery(
-        &self,
-        mailbox: MailboxId,
-        turn: Turn,
-        handout: HandoutId,
-        event: EventId,
-        accepted: bool,
-    ) -> bool {
-        self.quietly(mailbox, |_, state| state.settle_delivery(turn, handout, event, accepted))
-            .unwrap_or(false)
+    pub(in crate::store) fn accept_delivery(&self, mailbox: MailboxId, mut delivery: Delivery) -> bool {
+        delivery.settlement.is_done();
+        let (turn, handout, event) = (delivery.turn, delivery.handout, delivery.event());
+        self.quietly(mailbox, |_, state| state.settle_delivery(turn, handout, event, true)).unwrap_or(false)
     }
 }

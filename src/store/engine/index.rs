@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::slot::Slot;
+use super::slot::{Slot, SlotState};
 use crate::mailbox::{CallbackToken, MailboxId, PollKey, Subscription};
 use crate::store::{CreateError, Found, Gone, Lookup, Shares, network_of, principal_key};
 
@@ -53,6 +53,11 @@ impl<C: Clone> Index<C> {
     /// How many live mailboxes there are.
     pub(super) fn listed(&self) -> u64 {
         self.tokens.len() as u64
+    }
+
+    /// How many are kept that ended.
+    pub(super) fn ended(&self) -> u64 {
+        (self.slots.len() - self.tokens.len()) as u64
     }
 
     #[cfg(test)]
@@ -116,11 +121,10 @@ impl<C: Clone> Index<C> {
     }
 
     /// The mailbox is found no more; it stays until it is [removed](Self::remove).
-    pub(super) fn unlist(&mut self, slot: &Slot<C>) {
+    pub(super) fn unlist(&mut self, slot: &Slot<C>, state: &SlotState<C>) {
         if self.tokens.remove(&slot.token).is_none() {
             return;
         }
-        let state = slot.lock();
         self.poll_keys.remove(&state.poll_key);
         if let Some(id) = &state.subscription_id {
             remove_from(&mut self.subscription_ids, id, slot.id);

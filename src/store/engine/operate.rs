@@ -144,7 +144,7 @@ fn report<C: Clone>(slot: &Slot<C>, state: &SlotState<C>) -> MailboxReport {
         lease_ends: state.lease_ends,
         last_poll: state.last_poll,
         totals: state.mailbox.totals(),
-        gap: state.mailbox.snapshot().gap,
+        gap: state.mailbox.gap(),
         oldest: state.mailbox.oldest(),
     }
 }

@@ -1,5 +1,6 @@
 //! One mailbox with what belongs to it: its subscription, its lease, the poll that waits.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,11 +10,12 @@ use tokio::sync::futures::OwnedNotified;
 
 use super::{Due, Taken};
 use crate::mailbox::{
-    BatchLimits, CallbackToken, DropReason, EventId, HandoutId, Limits, Lost, Mailbox, MailboxId, Pace,
-    PollKey, Snapshot, Subscription, Timestamp,
+    Acknowledgement, Buffered, CallbackToken, DropReason, EventId, HandoutId, Limits, Lost, Mailbox,
+    MailboxId, Outcome, Pace, PollKey, Snapshot, Subscription, Take, Timestamp,
 };
 use crate::store::deliver::{Patience, Standing};
-use crate::store::{Bell, NewMailbox, Turn};
+use crate::store::settlement::{Settle, Settlement};
+use crate::store::{Bell, EndedBy, Ending, NewMailbox, Next, Outlook, Turn};
 
 /// What never changes of a mailbox, and what does.
 #[derive(Debug)]
@@ -114,6 +116,16 @@ impl<C: Clone> Slot<C> {
     }
 }
 
+impl<C: Clone + fmt::Debug + Send + Sync + 'static> Settle for Slot<C> {
+    fn settle(&self, handout: HandoutId, outcome: Outcome) {
+        self.lock().mailbox.settle(handout, outcome);
+    }
+
+    fn give_up_delivery(&self, turn: Turn, handout: HandoutId, event: EventId) {
+        self.lock().settle_delivery(turn, handout, event, false);
+    }
+}
+
 impl<C: Clone> SlotState<C> {
     /// When there is something to do for this mailbox.
     pub(in crate::store) fn next_deadline(&self, limits: &Limits) -> Option<Timestamp> {
@@ -121,43 +133,61 @@ impl<C: Clone> SlotState<C> {
         [lease, self.mailbox.next_deadline(limits)].into_iter().flatten().min()
     }
 
-    pub(in crate::store) fn begin_poll(
-        &mut self,
-        last_event_id: Option<EventId>,
-        bell: &Bell,
-    ) -> (Turn, u64) {
+    pub(in crate::store) fn begin_poll(&mut self, by: Acknowledgement, bell: &Bell) -> (Turn, u64) {
         self.hold(false);
         self.delivering = false;
         self.turn += 1;
         if let Some(older) = self.bell.replace(bell.clone()) {
             older.notify_one();
         }
-        let acknowledged = self.mailbox.begin_poll(last_event_id);
+        let acknowledged = self.mailbox.begin_poll(by);
         if acknowledged > 0 {
             self.tell_departures();
         }
         (Turn(self.turn), acknowledged)
     }
 
+    /// What [`take`](Self::take) would find.
+    pub(in crate::store) fn outlook(&self, turn: Turn, goes_on: bool, most: usize) -> Outlook {
+        if turn.0 != self.turn {
+            return Outlook::default();
+        }
+        let behind = if goes_on { self.mailbox.handed_out() } else { EventId(0) };
+        let next = |(id, message, _): (EventId, &Buffered<C>, bool)| Next { id, cost: message.cost };
+        Outlook {
+            next: self.mailbox.buffered(behind).take(most).map(next).collect(),
+            waiting: self.mailbox.waiting_behind(behind),
+            gap: self.mailbox.gap(),
+        }
+    }
+
     pub(in crate::store) fn take(
-        &mut self,
+        slot: &Arc<Slot<C>>,
+        state: &mut Self,
         turn: Turn,
-        room: BatchLimits,
-        goes_on: bool,
+        take: Take,
+        draw: impl FnOnce() -> Option<EventId>,
         limits: &Limits,
         now: Timestamp,
-    ) -> (Taken<C>, Lost) {
-        if turn.0 != self.turn {
+    ) -> (Taken<C>, Lost)
+    where
+        C: fmt::Debug + Send + Sync + 'static,
+    {
+        if turn.0 != state.turn {
             return (Taken::Superseded, Lost::default());
         }
-        self.last_poll = Some(now);
-        let lost = self.expire(limits, now);
-        let batch = if goes_on { self.mailbox.take_more(room) } else { self.mailbox.take(room) };
-        self.hold(batch.is_none());
-        if batch.is_some() && !goes_on {
-            self.bell = None;
+        state.last_poll = Some(now);
+        let lost = state.expire(limits, now);
+        let batch = state.mailbox.take(take, draw);
+        state.hold(batch.is_none());
+        if batch.is_some() && !take.goes_on {
+            state.bell = None;
         }
-        (batch.map_or(Taken::Nothing, Taken::Batch), lost)
+        let taken = batch.map_or(Taken::Nothing, |batch| {
+            let settlement = Settlement::new(slot.clone(), batch.handout);
+            Taken::Batch(batch, settlement)
+        });
+        (taken, lost)
     }
 
     pub(in crate::store) fn leave(&mut self, turn: Turn) {
@@ -193,26 +223,32 @@ impl<C: Clone> SlotState<C> {
     }
 
     pub(in crate::store) fn take_delivery(
-        &mut self,
+        slot: &Arc<Slot<C>>,
+        state: &mut Self,
         bell: &Bell,
         patience: Patience,
         limits: &Limits,
         now: Timestamp,
-    ) -> (Due<C>, Lost) {
-        match self.standing(patience, now) {
+    ) -> (Due<C>, Lost)
+    where
+        C: fmt::Debug + Send + Sync + 'static,
+    {
+        match state.standing(patience, now) {
             Standing::Waiting => {}
             standing => return (Due::Standing(standing), Lost::default()),
         }
-        let lost = self.expire(limits, now);
-        let (batch, acknowledged) = self.mailbox.take_to_deliver();
+        let lost = state.expire(limits, now);
+        let (batch, acknowledged) = state.mailbox.take_to_deliver();
         if acknowledged > 0 {
-            self.tell_departures();
+            state.tell_departures();
         }
         let Some(batch) = batch else { return (Due::Standing(Standing::Nothing), lost) };
-        self.turn += 1;
-        self.bell = Some(bell.clone());
-        self.delivering = true;
-        (Due::Batch { turn: Turn(self.turn), batch, acknowledged }, lost)
+        state.turn += 1;
+        state.bell = Some(bell.clone());
+        state.delivering = true;
+        let turn = Turn(state.turn);
+        let settlement = Settlement::of_delivery(slot.clone(), turn, &batch);
+        (Due::Batch { turn, batch, settlement, acknowledged }, lost)
     }
 
     /// Gives the turn back. Returns whether the message left as acknowledged by this.
@@ -243,15 +279,19 @@ impl<C: Clone> SlotState<C> {
         lost
     }
 
-    pub(in crate::store) fn end(&mut self, limits: &Limits, now: Timestamp) -> Lost {
+    pub(in crate::store) fn end(&mut self, by: EndedBy, limits: &Limits, now: Timestamp) -> Ending {
         self.ended = true;
+        let acknowledged = match by {
+            EndedBy::Client => self.mailbox.acknowledge_by_going_on(),
+            EndedBy::Other => 0,
+        };
         let lost = self.mailbox.drop_all(DropReason::Abandoned, limits, now);
         self.hold(false);
         self.delivering = false;
         self.ring();
         self.bell = None;
         self.tell_departures();
-        lost
+        Ending { lost, acknowledged }
     }
 
     /// Lets the poll that has the turn look again; a deliverer is disturbed by none of its own.

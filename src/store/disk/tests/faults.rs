@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 
 use super::simulated::Disk;
 use super::*;
-use crate::mailbox::{Bound, Class, DropReason};
+use crate::mailbox::{BatchLimits, Bound, Class, DropReason, Outcome};
 use crate::store::contract::{message, new_mailbox};
 
 const CAPS: Caps = Caps { mailboxes: 100, bytes: 1 << 30 };
@@ -34,14 +34,14 @@ async fn offer(store: &DiskStore, mailbox: MailboxId, body: &str) -> Result<Even
 }
 
 async fn take(store: &DiskStore, mailbox: MailboxId, last: Option<EventId>) -> (Taken, Lost) {
-    let (turn, _) = store.begin_poll(mailbox, last, &Bell::default()).unwrap();
-    store.take(mailbox, turn, ROOM, false, &limits(), NOW).await
+    let (turn, _) = store.begin_poll(mailbox, last.into(), &Bell::default()).unwrap();
+    store.take(mailbox, turn, Take::up_to(ROOM), &limits(), NOW).await
 }
 
 /// Ids and bodies of all that waits.
 async fn waiting(store: &DiskStore, mailbox: MailboxId) -> Vec<(EventId, String)> {
     match take(store, mailbox, Some(EventId(0))).await.0 {
-        Taken::Batch(batch) => batch
+        Taken::Batch(batch, _settlement) => batch
             .messages
             .iter()
             .map(|m| (m.id, String::from_utf8(m.message.body.to_vec()).unwrap()))
@@ -114,13 +114,13 @@ async fn work_until_the_power_goes(disk: &Disk, seed: u64, lies: bool) -> Accoun
         async move {
             let (mut last, mut taken) = (None, Vec::new());
             for _ in 0..3 {
-                let Taken::Batch(batch) = take(&store, mailbox, last).await.0 else { break };
-                store.settle(mailbox, batch.handout, Outcome::Written);
+                let Taken::Batch(batch, mut settlement) = take(&store, mailbox, last).await.0 else { break };
+                settlement.settle(Outcome::Written);
                 last = batch.messages.last().map(|m| m.id);
                 taken.extend(
                     batch.messages.iter().map(|m| String::from_utf8(m.message.body.to_vec()).unwrap()),
                 );
-                let _ = store.begin_poll(mailbox, last, &Bell::default());
+                let _ = store.begin_poll(mailbox, last.into(), &Bell::default());
                 sleep(Duration::from_millis(1)).await;
             }
             taken
@@ -215,7 +215,7 @@ async fn polls_and_acknowledgements_go_on_while_the_disk_fails() {
     disk.fail_syncs(u32::MAX);
     assert!(offer(&store, mailbox, "3").await.is_err());
     assert_eq!(bodies(&store, mailbox).await, ["1", "2", "3"], "from the cache");
-    let (_, acknowledged) = store.begin_poll(mailbox, Some(first), &Bell::default()).unwrap();
+    let (_, acknowledged) = store.begin_poll(mailbox, Some(first).into(), &Bell::default()).unwrap();
     assert_eq!(acknowledged, 1);
     sleep(Duration::from_millis(300)).await;
     assert!(!store.status().available);
@@ -255,7 +255,7 @@ async fn what_cannot_be_read_just_now_is_not_lost() {
     let readable = async {
         loop {
             // The file may be closed for a moment: it is read anew each time that it failed.
-            if let Taken::Batch(batch) = take(&store, other, None).await.0 {
+            if let Taken::Batch(batch, _settlement) = take(&store, other, None).await.0 {
                 break batch;
             }
             sleep(Duration::from_millis(5)).await;
@@ -299,7 +299,7 @@ async fn a_full_disk_refuses_and_heals() {
     timeout(Duration::from_secs(20), refused).await.expect("a refusal for want of space");
     assert_eq!(store.create(new_mailbox(9, NOW)).await, Err(CreateError::Unavailable));
     assert_eq!(bodies(&store, mailbox).await[0], "1");
-    let (_, acknowledged) = store.begin_poll(mailbox, Some(first), &Bell::default()).unwrap();
+    let (_, acknowledged) = store.begin_poll(mailbox, Some(first).into(), &Bell::default()).unwrap();
     assert_eq!(acknowledged, 1);
     disk.fill(false);
     healed(&store).await;
@@ -342,13 +342,17 @@ async fn closed() -> (Disk, MailboxId, [EventId; 4]) {
     let mailbox = mailbox(&store, 1).await;
     let dropped = offer(&store, mailbox, "dropped").await.unwrap();
     store.purge(mailbox, &limits(), NOW).await.unwrap();
+    // The client is told of the purge, and says so.
+    let (Taken::Batch(batch, _settlement), _) = take(&store, mailbox, Some(EventId(0))).await else {
+        panic!("there is a gap")
+    };
+    assert!(matches!(take(&store, mailbox, batch.answer).await.0, Taken::Nothing));
     let mut ids = [dropped; 4];
     for (n, id) in ids.iter_mut().take(3).enumerate() {
         *id = offer(&store, mailbox, &n.to_string()).await.unwrap();
     }
-    // The client is told of the purge.
-    if let Taken::Batch(batch) = take(&store, mailbox, Some(EventId(0))).await.0 {
-        store.settle(mailbox, batch.handout, Outcome::Written);
+    if let Taken::Batch(_, mut settlement) = take(&store, mailbox, Some(EventId(0))).await.0 {
+        settlement.settle(Outcome::Written);
     }
     store.close().await;
     (disk, mailbox, ids)
@@ -360,10 +364,12 @@ async fn a_damaged_body_is_put_aside_and_the_rest_is_served() {
     damage(&disk, Table::Bodies, ids[1].0, |row| flip(row));
     let store = disk.open(options(CAPS));
     let (taken, lost) = take(&store, mailbox, Some(EventId(0))).await;
-    let Taken::Batch(batch) = taken else { panic!("{taken:?}") };
+    let Taken::Batch(batch, _settlement) = taken else { panic!("{taken:?}") };
     assert_eq!(batch.messages.iter().map(|m| m.id).collect::<Vec<_>>(), [ids[0], ids[2]]);
     assert_eq!(lost, Lost::of(DropReason::Corrupt, 1));
-    let (Taken::Batch(batch), _) = take(&store, mailbox, Some(ids[2])).await else { panic!("a gap") };
+    let (Taken::Batch(batch, _settlement), _) = take(&store, mailbox, Some(ids[2])).await else {
+        panic!("a gap")
+    };
     assert_eq!((batch.gap, batch.messages.len()), (1, 0));
     assert_eq!(store.status().disk.quarantined, 1);
     store.close().await;
@@ -378,7 +384,7 @@ async fn a_mailbox_with_nothing_but_damage_has_a_gap() {
     }
     let store = disk.open(options(CAPS));
     let (taken, lost) = take(&store, mailbox, Some(EventId(0))).await;
-    let Taken::Batch(batch) = taken else { panic!("{taken:?}") };
+    let Taken::Batch(batch, _settlement) = taken else { panic!("{taken:?}") };
     assert_eq!((batch.gap, batch.messages.len(), lost.total()), (3, 0, 3));
 }
 

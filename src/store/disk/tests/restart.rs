@@ -6,7 +6,10 @@ use std::time::Duration;
 use super::simulated::Disk;
 use super::*;
 use crate::clock::{Boot, Reading};
-use crate::mailbox::{Bound, Class, ConnectionSettings, DeliveryMode, DropReason, Overflow, Subscription};
+use crate::mailbox::{
+    Batch, BatchLimits, Bound, Class, ConnectionSettings, DeliveryMode, DropReason, HandoutId, Outcome,
+    Overflow, Subscription,
+};
 use crate::store::contract::{message, new_mailbox};
 use crate::store::{CreateError, MailboxState, Shares};
 
@@ -93,16 +96,19 @@ impl Machine {
     /// What a poll takes; its answer is written to the end.
     async fn poll(&self, mailbox: MailboxId, last: Option<EventId>) -> Batch {
         let bell = Bell::default();
-        let (turn, _) = self.store().begin_poll(mailbox, last, &bell).unwrap();
+        let (turn, _) = self.store().begin_poll(mailbox, last.into(), &bell).unwrap();
         let room = BatchLimits { messages: 100, bytes: 1 << 20 };
-        let (taken, _) = self.store().take(mailbox, turn, room, false, &self.limits, self.now()).await;
-        let batch = match taken {
-            Taken::Batch(batch) => batch,
-            Taken::Nothing => return Batch { handout: HandoutId(0), messages: vec![], pending: 0, gap: 0 },
+        let (taken, _) = self.store().take(mailbox, turn, Take::up_to(room), &self.limits, self.now()).await;
+        match taken {
+            Taken::Batch(batch, mut settlement) => {
+                settlement.settle(Outcome::Written);
+                batch
+            }
+            Taken::Nothing => {
+                return Batch { handout: HandoutId(0), messages: vec![], pending: 0, gap: 0, answer: None };
+            }
             other => panic!("{other:?}"),
-        };
-        self.store().settle(mailbox, batch.handout, Outcome::Written);
-        batch
+        }
     }
 
     async fn bodies(&self, mailbox: MailboxId) -> Vec<String> {
@@ -228,7 +234,7 @@ async fn ids_never_repeat() {
         // Drained, and even ended: nothing is left that the next ids could be told from.
         machine.poll(mailbox, None).await;
         machine.poll(mailbox, Some(id)).await;
-        machine.store().end(mailbox, &machine.limits, machine.now()).await.unwrap();
+        machine.store().end(mailbox, EndedBy::Other, &machine.limits, machine.now()).await.unwrap();
         newest = id;
         if round % 2 == 0 {
             machine.restart().await
@@ -244,7 +250,7 @@ async fn ids_never_repeat() {
 async fn the_id_of_a_mailbox_that_is_over_is_not_given_again() {
     let mut machine = Machine::start();
     let (older, newer) = (machine.mailbox(1).await, machine.mailbox(2).await);
-    machine.store().end(newer, &machine.limits, machine.now()).await.unwrap();
+    machine.store().end(newer, EndedBy::Other, &machine.limits, machine.now()).await.unwrap();
     machine.store().grant(older, Some("7"), after(5000)).await.unwrap();
     machine.restart().await;
     assert!(machine.mailbox(3).await > newer);
@@ -330,7 +336,7 @@ async fn the_shares_of_mailboxes_are_known_again() {
     machine.restart().await;
     assert_eq!(machine.store().create(of(1)).await, Err(CreateError::TooManyOfPrincipal));
     assert_eq!(machine.store().create(of(3)).await, Err(CreateError::TooManyOfAddress));
-    machine.store().end(first, &machine.limits, machine.now()).await.unwrap();
+    machine.store().end(first, EndedBy::Other, &machine.limits, machine.now()).await.unwrap();
     machine.restart().await;
     machine.store().create(of(3)).await.unwrap();
 }
@@ -357,7 +363,7 @@ async fn what_is_to_be_delivered_is_known_again() {
     let (due, _) = machine.store().take_delivery(mailboxes[0], &bell, patience, &machine.limits, now).await;
     let Due::Message(delivery) = due else { panic!("{due:?}") };
     assert_eq!(&delivery.message.message.body[..], b"1");
-    assert!(machine.store().settle_delivery(mailboxes[0], &delivery, true));
+    assert!(machine.store().accept_delivery(mailboxes[0], delivery));
     machine.restart().await;
     assert_eq!(machine.store().totals().messages, 1, "what was accepted is gone for good");
 }
@@ -374,7 +380,7 @@ async fn what_was_dropped_survives_with_reason_and_timer() {
     }
     machine.offer(ended, "4").await;
     machine.pass(5);
-    machine.store().end(ended, &machine.limits, machine.now()).await.unwrap();
+    machine.store().end(ended, EndedBy::Other, &machine.limits, machine.now()).await.unwrap();
     let before = (
         machine.store().dropped(live, EventId(0), 9).await.unwrap(),
         machine.store().dropped(ended, EventId(0), 9).await.unwrap(),
@@ -391,13 +397,17 @@ async fn what_was_dropped_survives_with_reason_and_timer() {
     assert_eq!(machine.store().report(ended).unwrap().state, MailboxState::Ended);
     assert_eq!(machine.poll(live, Some(EventId(0))).await.gap, 1);
     machine.restart().await;
-    assert_eq!(machine.poll(live, Some(EventId(0))).await.gap, 0, "it was told");
+    let told = machine.poll(live, Some(EventId(0))).await;
+    assert_eq!(told.gap, 1, "nobody said that it arrived");
+    machine.poll(live, told.answer).await;
+    machine.restart().await;
+    assert_eq!(machine.poll(live, Some(EventId(0))).await.gap, 0, "somebody did");
     // Replayed under a new id, and that survives too.
     machine.limits.messages = Bound::AtMost(9);
     let replay = machine.store().replay(live, &machine.limits, machine.now()).await.unwrap();
     assert_eq!(replay.replayed.replayed, 1);
     machine.restart().await;
-    assert_eq!(machine.bodies(live).await, ["2", "3", "1"]);
+    assert_eq!(machine.bodies(live).await, ["1"]);
     assert_eq!(machine.store().dropped(live, EventId(0), 9).await.unwrap(), []);
     // The timer began with the first message.
     machine.pass(57_600 - 5 - 1);
