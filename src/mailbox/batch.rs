@@ -53,7 +53,7 @@ impl From<Option<EventId>> for Acknowledgement {
 pub struct Take {
     /// How much.
     pub room: BatchLimits,
-    /// The newest message that may be taken; none: whatever there is.
+    /// The newest message that may be taken; none: whatever there is. If the answer has an id, it ends with this one.
     pub up_to: Option<EventId>,
     /// The id of the answer as a whole, if it brings messages from several mailboxes.
     pub answer: Option<EventId>,

@@ -293,6 +293,9 @@ impl Model {
 
     /// The message, whether it was handed out before, how many more wait; and how many were acknowledged.
     fn take_to_deliver(&mut self) -> (Option<(EventId, bool, u64)>, u64) {
+        if !self.has_undelivered() {
+            return (None, 0);
+        }
         let before = self.kept.len();
         let delivered: Vec<EventId> =
             self.kept.iter().map(|k| k.id).filter(|id| self.is_delivered(*id)).collect();

@@ -272,7 +272,9 @@ impl<C: Clone> Mailbox<C> {
         }
         if let Some(answer) = answer {
             self.newest = self.newest.max(answer);
-            let last = messages.last().filter(|message| !message.redelivered).map(|message| message.id);
+            // The answer ends with the last message that may be taken, be it of this mailbox or of another one.
+            let ends_it = |message: &&TakenMessage<C>| !message.redelivered && take.up_to == Some(message.id);
+            let last = messages.last().filter(ends_it).map(|message| message.id);
             self.receipts.note(answer, up_to, self.losses, last);
         }
         self.handout =

@@ -239,7 +239,7 @@ pub struct Expired {
 
 impl Expired {
     fn note(&mut self, mailbox: MailboxId, lost: Lost) {
-        if lost.total() > 0 {
+        if lost.left() > 0 {
             self.lost.push((mailbox, lost));
         }
     }

@@ -9,6 +9,8 @@ mod forms;
 mod hold;
 mod request;
 mod session;
+#[cfg(test)]
+mod simulation;
 
 pub use events::Events;
 pub use hold::{Answer, Client, answer};

@@ -205,8 +205,10 @@ impl Session {
             news.messages.sort_by_key(|handed| handed.message.id);
         }
         let last = news.messages.last().map(|handed| &handed.message);
+        let is_the_last =
+            |last: &TakenMessage| plan.take.answer.is_none() || plan.take.up_to == Some(last.id);
         news.last_event_id = match last {
-            Some(last) if !last.redelivered => Some(last.id),
+            Some(last) if !last.redelivered && is_the_last(last) => Some(last.id),
             _ => news.last_event_id.or(last.map(|last| last.id)),
         };
         Look::News(news)

@@ -20,8 +20,12 @@ impl<C: Clone> Mailbox<C> {
 
     /// Hands the oldest message out, to be delivered. What an answer to a poll carried to its end is
     /// acknowledged, as by a client's next poll, unless the client acknowledges explicitly; what else was
-    /// handed out is waiting again. Also says how many messages were acknowledged.
+    /// handed out is waiting again. Also says how many messages were acknowledged. Nothing changes if there is
+    /// nothing to deliver.
     pub fn take_to_deliver(&mut self) -> (Option<Batch<C>>, u64) {
+        if !self.has_undelivered() {
+            return (None, 0);
+        }
         let handout = self.handout.take();
         if !self.explicit
             && let Some(Handout { written: true, losses, .. }) = handout

@@ -51,6 +51,10 @@ impl World {
             return;
         }
 
+        if !self.mailbox.has_undelivered() {
+            assert!(self.mailbox.take_to_deliver().0.is_none());
+            return;
+        }
         let (batch, acknowledged) = self.mailbox.take_to_deliver();
         let answer = self.answer.take();
         if written {
@@ -130,7 +134,7 @@ impl World {
         if self.random.random() {
             return;
         }
-        while !self.buffered.is_empty() {
+        while self.mailbox.has_undelivered() {
             self.deliver();
             if let Some(delivery) = self.delivery.take() {
                 self.receive(&[(delivery.id, delivery.number)]);

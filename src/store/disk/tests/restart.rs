@@ -105,7 +105,7 @@ impl Machine {
                 batch
             }
             Taken::Nothing => {
-                return Batch { handout: HandoutId(0), messages: vec![], pending: 0, gap: 0, answer: None };
+                Batch { handout: HandoutId(0), messages: vec![], pending: 0, gap: 0, answer: None }
             }
             other => panic!("{other:?}"),
         }
