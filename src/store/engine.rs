@@ -208,8 +208,29 @@ impl<J: Journal> Engine<J> {
         self.schedule(slot.id, &mut state, limits);
         if state.mailbox.next_deadline(limits).is_none() {
             self.forget(slot, state);
+        } else {
+            drop(state);
+            self.keep_ended(slot);
         }
         Ok(ended)
+    }
+
+    /// Keeps a mailbox that ended, for its dropped messages; others are forgotten for it if there are too many.
+    fn keep_ended(&self, slot: &Arc<Slot<J::Content>>) {
+        let excess = {
+            let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+            // It may have been forgotten meanwhile.
+            if index.slot(slot.id).is_none() {
+                return;
+            }
+            index.keep_ended(slot, self.caps.mailboxes)
+        };
+        for slot in excess {
+            let mut state = slot.lock();
+            let forget = |_: &_, state: &mut SlotState<J::Content>| state.mailbox.forget_dropped();
+            self.change_locked(&slot, &mut state, Told::NOTHING, forget).1.ignore();
+            self.forget(&slot, state);
+        }
     }
 
     /// Nothing is left of a mailbox that ended.
@@ -272,6 +293,8 @@ impl<J: Journal> Engine<J> {
         }
         if ended {
             index.unlist(&slot, &slot.lock());
+            drop(index);
+            self.keep_ended(&slot);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Finding mailboxes by what the wire shows of them.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,7 +26,22 @@ pub(super) struct Index<C> {
     principals: HashMap<Box<str>, Vec<MailboxId>>,
     /// How many each address has that subscribed.
     subscribers: HashMap<IpAddr, u64>,
+    /// The mailboxes that ended, and are kept for their dropped messages.
+    ended: BTreeSet<MailboxId>,
+    /// The same by whose they were.
+    ended_of: HashMap<Owner, BTreeSet<MailboxId>>,
 }
+
+/// Whose a mailbox was.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Owner {
+    Principal(Box<str>),
+    Address(IpAddr),
+}
+
+/// As many mailboxes that ended are kept of one principal, and of one address: an operator may look into the last of
+/// them, and whoever subscribes and unsubscribes again and again takes no more memory than this.
+const MOST_ENDED_OF_ONE: usize = 64;
 
 impl<C> Default for Index<C> {
     fn default() -> Self {
@@ -37,6 +52,8 @@ impl<C> Default for Index<C> {
             subscription_ids: HashMap::new(),
             principals: HashMap::new(),
             subscribers: HashMap::new(),
+            ended: BTreeSet::new(),
+            ended_of: HashMap::new(),
         }
     }
 }
@@ -57,7 +74,22 @@ impl<C: Clone> Index<C> {
 
     /// How many are kept that ended.
     pub(super) fn ended(&self) -> u64 {
-        (self.slots.len() - self.tokens.len()) as u64
+        self.ended.len() as u64
+    }
+
+    /// The mailbox has ended, and is kept. Returns those for which there is no room any more: the oldest of its
+    /// principal and address, and of all if there are more than `most`.
+    pub(super) fn keep_ended(&mut self, slot: &Slot<C>, most: u64) -> Vec<Arc<Slot<C>>> {
+        self.ended.insert(slot.id);
+        let mut excess = BTreeSet::new();
+        for owner in owners(slot) {
+            let ended = self.ended_of.entry(owner).or_default();
+            ended.insert(slot.id);
+            excess.extend(ended.iter().take(ended.len().saturating_sub(MOST_ENDED_OF_ONE)));
+        }
+        let too_many = (self.ended.len() as u64).saturating_sub(most);
+        excess.extend(self.ended.iter().take(usize::try_from(too_many).unwrap_or(usize::MAX)));
+        excess.iter().filter_map(|id| self.slots.get(id)).cloned().collect()
     }
 
     #[cfg(test)]
@@ -68,6 +100,8 @@ impl<C: Clone> Index<C> {
             && self.subscription_ids.is_empty()
             && self.principals.is_empty()
             && self.subscribers.is_empty()
+            && self.ended.is_empty()
+            && self.ended_of.is_empty()
     }
 
     pub(super) fn insert(&mut self, slot: Arc<Slot<C>>) {
@@ -143,7 +177,18 @@ impl<C: Clone> Index<C> {
     }
 
     pub(super) fn remove(&mut self, mailbox: MailboxId) {
-        self.slots.remove(&mailbox);
+        let Some(slot) = self.slots.remove(&mailbox) else { return };
+        if !self.ended.remove(&mailbox) {
+            return;
+        }
+        for owner in owners(&slot) {
+            if let Entry::Occupied(mut ended) = self.ended_of.entry(owner) {
+                ended.get_mut().remove(&mailbox);
+                if ended.get().is_empty() {
+                    ended.remove();
+                }
+            }
+        }
     }
 
     pub(super) fn find(&self, wanted: Lookup<'_>) -> Vec<Found> {
@@ -166,6 +211,13 @@ impl<C: Clone> Index<C> {
             Lookup::Principal(url) => all(self.principals.get(&*principal_key(url))),
         }
     }
+}
+
+fn owners<C>(slot: &Slot<C>) -> impl Iterator<Item = Owner> + use<C> {
+    let principal = slot.subscription.principal.as_deref();
+    let principal = principal.map(|url| Owner::Principal(principal_key(url).into()));
+    let address = slot.subscription.subscriber.map(|address| Owner::Address(network_of(address)));
+    principal.into_iter().chain(address)
 }
 
 fn remove_from(map: &mut HashMap<Box<str>, Vec<MailboxId>>, key: &str, mailbox: MailboxId) {
