@@ -27,6 +27,9 @@ pub type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
 /// What became of it, when it is done.
 type Reloading = Pin<Box<dyn Future<Output = Result<Changes, ReloadError>> + Send>>;
 
+/// Leave to use the store, as long as what it returns lives; none when the store is given away.
+pub type UseStore = Box<dyn Fn() -> Option<Box<dyn Send + Sync>> + Send + Sync>;
+
 /// Answers what operators ask.
 pub struct Admin {
     /// The running configuration.
@@ -47,6 +50,8 @@ pub struct Admin {
     pub new_poll_key: fn() -> (PollKey, String),
     /// Set when the gateway stops.
     pub stop: CancellationToken,
+    /// Leave to use the store.
+    pub use_store: UseStore,
 }
 
 impl Service for Admin {

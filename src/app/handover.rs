@@ -1,23 +1,35 @@
-//! A gateway hands its sockets over to the process that comes after it, so that no client is refused.
+//! A gateway hands its sockets, and then its store, over to the process that comes after it, so that no client is
+//! refused.
 //!
 //! ```text
 //! predecessor                                    successor (serve --upgrade)
 //!   on SIGQUIT: listens at <store.path>/upgrade.sock
 //!                                      ◀──────── connects, with a configuration that is valid
-//!   what it listens on ───────────────────────▶  takes or binds what it needs
-//!                                      ◀──────── "ready": from here on there is no way back
-//!   stops as for SIGTERM, closes the store
-//!   ends: the connection closes ──────────────▶  opens the store, and serves
+//!   what it listens on ───────────────────────▶  takes or binds what it needs,
+//!                                                looks at the store without changing it
+//!                                      ◀──────── "ready": it can open the store
+//!   accepts no more; waits until nobody
+//!   uses the store, and closes it
+//!   "yours" ──────────────────────────────────▶  opens the store, and serves
+//!                                      ◀──────── "serving"
+//!   tells systemd which process is main
+//!   "main" ───────────────────────────────────▶  tells systemd that it serves
+//!   finishes what is under way, and ends
 //! ```
 //!
-//! The sockets are open all the time. Who connects in between waits in their backlog until the successor
-//! accepts, and so do datagrams, as far as their socket has room; the store is never open in both. Until "ready" everything that goes wrong leaves the predecessor
-//! serving.
+//! The sockets are open all the time. Who connects in between waits in their backlog until the successor accepts, and
+//! so do datagrams, as far as their socket has room; the store is never open in both.
+//!
+//! What goes wrong leaves one process serving:
+//! - before "ready" the predecessor goes on, as if nothing had been;
+//! - between "ready" and "serving" it has the sockets still. If the successor ends, it starts over on them: it opens
+//!   the store again, and serves;
+//! - if the predecessor ends behind "ready", the successor goes on, for nobody has the store.
 //!
 //! Both are processes of one user: nobody else can reach into the directory of the store, and who connects is
 //! asked all the same.
 
-use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
+use std::io::{self, IoSlice, IoSliceMut, Write as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -30,6 +42,7 @@ use rustix::net::{
     SendFlags, recvmsg, sendmsg,
 };
 use serde::{Deserialize, Serialize};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::time::{sleep, timeout};
 
@@ -48,8 +61,17 @@ const MOST_SOCKETS: usize = 200;
 /// Bytes of what is said of them: an address takes less than a hundred.
 const MOST_BYTES: usize = 100 * MOST_SOCKETS;
 
-/// What the successor says when it needs nothing more but the store.
-const READY: &[u8] = b"ready";
+/// How long the successor waits to be told that systemd knows it. It serves meanwhile.
+const TOLD: Duration = Duration::from_secs(5);
+
+/// What the two tell each other, a line each.
+const READY: &str = "ready";
+const YOURS: &str = "yours";
+const SERVING: &str = "serving";
+const MAIN: &str = "main";
+
+/// The longest line of those.
+const LONGEST_LINE: usize = 16;
 
 /// What is said of the sockets that are handed over; they come in the same order.
 #[derive(Serialize, Deserialize)]
@@ -68,11 +90,80 @@ pub struct Handover {
     place: PathBuf,
 }
 
-/// A successor that is ready, and waits for this process to end. It waits while this lives.
+/// A successor that is ready.
 pub struct Successor {
-    _connection: UnixStream,
+    peer: Peer,
     /// Its process.
     pub pid: Option<i32>,
+}
+
+/// The process before this one, which has the store until it says otherwise.
+pub struct Predecessor {
+    peer: Peer,
+}
+
+/// Whoever is at the other end.
+struct Peer {
+    stream: tokio::net::UnixStream,
+}
+
+impl Peer {
+    fn new(stream: UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream: tokio::net::UnixStream::from_std(stream)? })
+    }
+
+    async fn say(&mut self, line: &str) -> io::Result<()> {
+        self.stream.write_all(format!("{line}\n").as_bytes()).await
+    }
+
+    /// Waits for this line.
+    async fn hear(&mut self, wanted: &str) -> anyhow::Result<()> {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') {
+            ensure!(line.len() < LONGEST_LINE, "the other process is not one of ours");
+            line.push(self.stream.read_u8().await?);
+        }
+        let heard = line.trim_ascii_end();
+        ensure!(
+            heard == wanted.as_bytes(),
+            "the other process said {:?} and not {wanted:?}",
+            String::from_utf8_lossy(heard)
+        );
+        Ok(())
+    }
+}
+
+impl Successor {
+    /// The store is closed, and the successor's. Waits until it serves, however long it takes to open the store:
+    /// `Err` says that it ended before.
+    pub async fn take_the_store(&mut self) -> anyhow::Result<()> {
+        let ended = "the new process ended before it served";
+        self.peer.say(YOURS).await.context(ended)?;
+        self.peer.hear(SERVING).await.context(ended)
+    }
+
+    /// Whoever watches this service knows that the successor is its main process now.
+    pub async fn is_main(&mut self) {
+        // Who has gone meanwhile needs to know nothing.
+        let _ = self.peer.say(MAIN).await;
+    }
+}
+
+impl Predecessor {
+    /// Waits until the store is free: the predecessor says so, or has ended.
+    pub async fn store_is_free(&mut self) {
+        // However it ends: a reset says the same.
+        let _ = self.peer.hear(YOURS).await;
+    }
+
+    /// This process serves. Returns when whoever watches the service knows that it is the main process.
+    pub async fn is_served(mut self) {
+        // A predecessor that has ended meanwhile need not know.
+        if self.peer.say(SERVING).await.is_ok() {
+            let _ = timeout(TOLD, self.peer.hear(MAIN)).await;
+        }
+    }
 }
 
 impl Handover {
@@ -86,15 +177,23 @@ impl Handover {
         Ok(Self { listener: UnixListener::bind(&place)?, place })
     }
 
-    /// Waits for a successor, and hands these over. It is ready when this returns `Ok`.
+    /// Waits for a successor, and hands these sockets over. It is ready when this returns `Ok`.
     pub async fn hand_over(&self, listeners: &Listeners) -> anyhow::Result<Successor> {
         let (stream, _) = timeout(STEP, self.listener.accept()).await.context("no successor came")??;
-        let peer = stream.peer_cred()?;
-        ensure!(peer.uid() == rustix::process::geteuid().as_raw(), "the process that came is another user's");
+        let credentials = stream.peer_cred()?;
+        ensure!(
+            credentials.uid() == rustix::process::geteuid().as_raw(),
+            "the process that came is another user's"
+        );
         let stream = stream.into_std()?;
         let listeners = listeners.clone();
         let stream = tokio::task::spawn_blocking(move || offer(stream, &listeners)).await??;
-        Ok(Successor { _connection: stream, pid: peer.pid() })
+        let mut peer = Peer::new(stream)?;
+        timeout(STEP, peer.hear(READY))
+            .await
+            .context("the successor is not ready in time")?
+            .context("the successor gave up")?;
+        Ok(Successor { peer, pid: credentials.pid() })
     }
 }
 
@@ -105,7 +204,7 @@ impl Drop for Handover {
     }
 }
 
-fn offer(mut stream: UnixStream, listeners: &Listeners) -> anyhow::Result<UnixStream> {
+fn offer(stream: UnixStream, listeners: &Listeners) -> anyhow::Result<UnixStream> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(STEP))?;
     stream.set_write_timeout(Some(STEP))?;
@@ -116,22 +215,25 @@ fn offer(mut stream: UnixStream, listeners: &Listeners) -> anyhow::Result<UnixSt
     text.push(b'\n');
     let sockets: Vec<BorrowedFd<'_>> = all.iter().map(|(_, socket)| *socket).collect();
     send(&stream, &text, &sockets).context("cannot hand the sockets over")?;
-    let mut answer = [0; READY.len()];
-    stream.read_exact(&mut answer).context("the successor gave up")?;
-    ensure!(answer == READY, "the successor is not one of ours");
     Ok(stream)
 }
 
-/// The successor's side: takes the sockets over, and returns when the predecessor has ended.
-pub async fn take_over(config: &Config) -> anyhow::Result<Listeners> {
+/// The successor's side: takes the sockets over. `probe` says whether this process can open the store, which is the
+/// predecessor's still; what it returns as an error is the reason why nothing changes hands.
+pub async fn take_over(
+    config: &Config,
+    probe: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+) -> anyhow::Result<(Listeners, Predecessor)> {
     let place = meeting_place(config);
     let stream = timeout(STEP, find(&place)).await.with_context(|| {
         format!("no gateway hands its sockets over at {}: send SIGQUIT to it", place.display())
     })?;
     let (stream, sockets) = tokio::task::spawn_blocking(move || accept_offer(stream)).await??;
     let listeners = Listeners::take_over(&config.listen, sockets)?;
-    tokio::task::spawn_blocking(move || wait_for_the_end(stream)).await??;
-    Ok(listeners)
+    tokio::task::spawn_blocking(probe).await??;
+    let mut peer = Peer::new(stream)?;
+    peer.say(READY).await.context("the predecessor gave up")?;
+    Ok((listeners, Predecessor { peer }))
 }
 
 /// The predecessor may come later than its successor.
@@ -152,15 +254,6 @@ fn accept_offer(stream: UnixStream) -> anyhow::Result<(UnixStream, Vec<(Purpose,
         bail!("{} sockets were announced, and {} came", offer.purposes.len(), sockets.len());
     }
     Ok((stream, offer.purposes.into_iter().zip(sockets).collect()))
-}
-
-fn wait_for_the_end(mut stream: UnixStream) -> anyhow::Result<()> {
-    stream.write_all(READY).context("the predecessor gave up")?;
-    // However long it drains: without its store nothing can be done.
-    stream.set_read_timeout(None)?;
-    // However it ends: a reset says the same.
-    let _ = stream.read(&mut [0]);
-    Ok(())
 }
 
 /// Sends the text with the sockets on its first byte.
@@ -223,13 +316,12 @@ mod tests {
         };
         let config = config(&folder, listen(&["127.0.0.2:0", "127.0.0.3:0"]));
         let handover = Handover::open(meeting_place(&config)).unwrap();
-        let successor = tokio::spawn(async move { take_over(&config).await });
+        let successor = tokio::spawn(async move { take_over(&config, || Ok(())).await });
         let held = handover.hand_over(&before).await.unwrap();
         assert_eq!(held.pid, i32::try_from(std::process::id()).ok());
-        assert!(!successor.is_finished(), "the predecessor is there still");
+        let (after, _predecessor) = successor.await.unwrap().unwrap();
         let (old, callback) = (addresses(&before), before.callback_address().unwrap());
         drop((held, before));
-        let after = successor.await.unwrap().unwrap();
         let new = addresses(&after);
         assert_eq!(new[0], old[1]);
         assert_eq!(new[1].ip().to_string(), "127.0.0.3");
@@ -248,13 +340,13 @@ mod tests {
         let address = before.callback_udp.as_ref().unwrap().socket.local_addr().unwrap();
         let config = config(&folder, listen());
         let handover = Handover::open(meeting_place(&config)).unwrap();
-        let successor = tokio::spawn(async move { take_over(&config).await });
+        let successor = tokio::spawn(async move { take_over(&config, || Ok(())).await });
         let held = handover.hand_over(&before).await.unwrap();
         drop(before);
         let upstream = std::net::UdpSocket::bind(any).unwrap();
         upstream.send_to(b"in between", address).unwrap();
         drop(held);
-        let after = successor.await.unwrap().unwrap();
+        let (after, _predecessor) = successor.await.unwrap().unwrap();
         let mut got = [0; 64];
         let socket = after.callback_udp.unwrap().socket;
         let (length, from) =
@@ -269,11 +361,75 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let config = config(&folder, listen(&[&taken.local_addr().unwrap().to_string()]));
         let handover = Handover::open(meeting_place(&config)).unwrap();
-        let successor = tokio::spawn(async move { take_over(&config).await });
+        let successor = tokio::spawn(async move { take_over(&config, || Ok(())).await });
         let error = handover.hand_over(&before).await.map(|_| ()).unwrap_err();
         assert_eq!(error.to_string(), "the successor gave up");
         let error = successor.await.unwrap().map(|_| ()).unwrap_err();
         assert!(error.to_string().contains("cannot listen on"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_cannot_open_the_store_gives_up_before_anything_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Listeners::bind(&listen(&["127.0.0.1:0"])).unwrap();
+        let config = config(&folder, listen(&["127.0.0.1:0"]));
+        let handover = Handover::open(meeting_place(&config)).unwrap();
+        let probe = || bail!("the store is damaged");
+        let successor = tokio::spawn(async move { take_over(&config, probe).await });
+        let error = handover.hand_over(&before).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "the successor gave up");
+        let error = successor.await.unwrap().map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "the store is damaged");
+    }
+
+    #[tokio::test]
+    async fn the_store_is_free_when_the_predecessor_says_so_or_has_ended() {
+        for says_so in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let before = Listeners::bind(&listen(&["127.0.0.1:0"])).unwrap();
+            let config = config(&folder, listen(&["127.0.0.1:0"]));
+            let handover = Handover::open(meeting_place(&config)).unwrap();
+            let taking = tokio::spawn(async move { take_over(&config, || Ok(())).await });
+            let mut successor = handover.hand_over(&before).await.unwrap();
+            let (_sockets, mut predecessor) = taking.await.unwrap().unwrap();
+            let early = timeout(Duration::from_millis(20), predecessor.store_is_free()).await;
+            assert!(early.is_err(), "it has the store still");
+            match says_so {
+                true => {
+                    let serves = async {
+                        predecessor.store_is_free().await;
+                        predecessor.is_served().await;
+                    };
+                    let hands = async {
+                        successor.take_the_store().await.unwrap();
+                        successor.is_main().await;
+                    };
+                    tokio::join!(serves, hands);
+                }
+                false => {
+                    drop(successor);
+                    predecessor.store_is_free().await;
+                    predecessor.is_served().await;
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_successor_that_ends_before_it_serves_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let before = Listeners::bind(&listen(&["127.0.0.1:0"])).unwrap();
+        let config = config(&folder, listen(&["127.0.0.1:0"]));
+        let handover = Handover::open(meeting_place(&config)).unwrap();
+        let taking = tokio::spawn(async move { take_over(&config, || Ok(())).await });
+        let mut successor = handover.hand_over(&before).await.unwrap();
+        let (_sockets, mut predecessor) = taking.await.unwrap().unwrap();
+        let opens = async {
+            predecessor.store_is_free().await;
+            drop(predecessor);
+        };
+        let (_, taken) = tokio::join!(opens, successor.take_the_store());
+        assert_eq!(taken.unwrap_err().to_string(), "the new process ended before it served");
     }
 
     #[tokio::test]

@@ -46,6 +46,10 @@ impl Service for Callbacks {
     }
 
     async fn call(&self, request: Request) -> Response {
+        let Some(_at_store) = self.0.stop.use_store() else {
+            let dialect = self.0.dialect_of_callback(&request.head.fields);
+            return self.refuse(None, CallbackRefusal::Unavailable, &dialect, &request.head);
+        };
         let found = self.mailbox_for(&request);
         let dialect = match &found {
             Ok(found) => self.0.dialect_of_subscription(&found.subscription),
@@ -167,7 +171,8 @@ impl Callbacks {
         event: EventId,
         within: std::time::Duration,
     ) -> Result<(), CallbackRefusal> {
-        let taken = self.0.stop.run_until_cancelled(timeout(within, self.0.store.left(mailbox, event))).await;
+        let taken =
+            self.0.stop.clients.run_until_cancelled(timeout(within, self.0.store.left(mailbox, event))).await;
         match taken {
             Some(Ok(true)) => Ok(()),
             _ => Err(CallbackRefusal::NotTaken),

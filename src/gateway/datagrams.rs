@@ -43,6 +43,8 @@ pub async fn serve(
     let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut space = vec![0; LARGEST];
     loop {
+        // Before it is taken out of the socket: what was, is not lost because the store changes hands.
+        let Some(at_store) = callbacks.0.stop.use_store() else { return };
         let came = tokio::select! {
             // First: what comes after the stop is left to whoever goes on with this socket.
             biased;
@@ -57,7 +59,7 @@ pub async fn serve(
         let callbacks = callbacks.clone();
         tasks.spawn(async move {
             take_in(&callbacks, &datagram, peer).await;
-            drop(permit);
+            drop((permit, at_store));
         });
     }
 }

@@ -19,6 +19,7 @@
 //!   address.
 //! - [`tether`]: which connections to the upstream are a client's own, and that they end with it.
 //! - [`upstream`]: which upstream a request is for, and which of its servers.
+//! - [`stop`]: how a gateway ends, and who uses the store meanwhile.
 //! - [`tls`]: handshakes with clients, and whom to believe of the upstream.
 //! - [`callback`]: the callbacks of the upstream; [`datagrams`]: those that come as such.
 //! - [`access`]: who may poll what; [`poll`]: polls, held and answered.
@@ -45,6 +46,7 @@ pub mod poll;
 mod proxy;
 pub mod public;
 mod request_body;
+pub mod stop;
 pub mod subscribe;
 mod tether;
 mod tls;
@@ -53,9 +55,6 @@ mod upstream;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Guard};
-use tokio_util::sync::CancellationToken;
-
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::dialect::Dialect;
 use crate::http1::{Allowance, Budget, HeadLimits, Headers, ServeLimits, Times};
@@ -63,8 +62,10 @@ use crate::mailbox::{CallbackToken, Lost, MailboxId, Subscription, Timestamp};
 use crate::store::MailboxStore;
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
+use arc_swap::{ArcSwap, Guard};
 
 use self::newcomers::Newcomers;
+use self::stop::Stop;
 use self::upstream::Lines;
 
 pub use access::Access;
@@ -96,8 +97,8 @@ pub struct Gateway {
     pub bodies: Arc<Budget>,
     /// The port at which callbacks may come as datagrams, if there is one.
     pub datagram_port: OnceLock<u16>,
-    /// Set when the gateway stops: nothing new is begun, held polls are answered.
-    pub stop: CancellationToken,
+    /// How far it is on its way to the end.
+    pub stop: Stop,
 }
 
 /// What a connection may ask, with bodies of at most so many bytes.
@@ -128,7 +129,7 @@ impl Gateway {
         tls: Tls,
         upstreams: Upstreams,
         metrics: Arc<Metrics>,
-        stop: CancellationToken,
+        stop: Stop,
     ) -> Self {
         let traffic = Arc::new(Traffic::default());
         let drops = Arc::new(Drops::new(metrics.clone(), traffic.clone()));
@@ -198,7 +199,7 @@ impl Gateway {
         let tls = self.tls().follow(&self.config(), &next)?;
         let upstreams = match self.config().upstreams == next.upstreams {
             true => None,
-            false => Some(self.upstreams().follow(&next, &self.metrics, &self.stop)?),
+            false => Some(self.upstreams().follow(&next, &self.metrics, &self.stop.clients)?),
         };
         // With the same settings it goes on: it knows which credentials were used already.
         if self.config().auth != next.auth {

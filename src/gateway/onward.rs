@@ -9,6 +9,7 @@ use bytes::{Buf, Bytes};
 
 use super::passage::{Asker, Passage, WayIn};
 use super::proxy::{Exchange, Passed, Request};
+use super::subscribe::Intent;
 use super::tether::Tether;
 use super::{Gateway, Upstream, description, forwarded, hop, serve_limits, subscribe};
 use crate::config::Asked;
@@ -22,6 +23,9 @@ use crate::tls::Stream;
 /// A body that is no longer is read before the upstream hears of the request, which has few connections to lose to
 /// clients that send a byte now and then. A longer one is passed on as it comes.
 const SHORT: u64 = 16 * 1024;
+
+/// After how many seconds a subscription may be asked for again that came while the store changed hands.
+const RETRY_SOON: u64 = 1;
 
 /// Passes a request on, and its answer back.
 pub(super) async fn pass(
@@ -79,12 +83,21 @@ async fn prepare(
     let dialect = Dialect::of_request(config.dialect, config.rules.as_ref(), &head);
     let ahead = read_ahead(gateway, connection, &dialect, &head, &mut room).await?;
     let (content, scheme) = (ahead.content(), way_in.scheme);
+    let at_store = gateway.stop.use_store();
     let prepared = subscribe::prepare(gateway, config, dialect, &head, content, asker.client, scheme).await?;
     let origin = match config.rewrite_descriptions {
         true => description::origin(scheme, head.authority()),
         false => None,
     };
+    let touches_store = !matches!(prepared.intent, Intent::Pass);
     let mut passage = Passage::new(gateway, upstream, Asker { origin, ..asker }, prepared.intent);
+    if touches_store {
+        if at_store.is_none() {
+            passage.give_up().await;
+            return Err(Response::text(503, "the next process takes over").with("Retry-After", RETRY_SOON));
+        }
+        passage.at_store = at_store;
+    }
     let framing = if matches!(ahead, Ahead::Nothing) { head.framing } else { Framing::Empty };
     let mut content = prepared.bytes;
     let Ok(Some((head, length))) = RequestHead::parse(&content, HeadLimits::ANY) else {

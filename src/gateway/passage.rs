@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::answers::PassingAnswer;
 use super::description::{self, Rewriter};
 use super::newcomers::Newcomer;
+use super::stop::StoreUse;
 use super::subscribe::{self, Intent};
 use super::tether::{Tether, challenges_connection};
 use super::upstream::{Destination, Known, Line, Server, Upstream, Wish};
@@ -32,6 +33,8 @@ pub(super) struct Passage {
     intent: Intent,
     /// Whom the answer makes a subscriber; to go when it was written.
     pub(super) newcomer: Option<Newcomer>,
+    /// Leave to use the store, if what its answer means is kept there.
+    pub(super) at_store: Option<StoreUse>,
     /// The answer, if its body says something of a subscription.
     answer: Option<PassingAnswer>,
     /// The origin under which the client knows the gateway, if that goes into descriptions.
@@ -102,6 +105,7 @@ impl Passage {
             challenged: false,
             intent,
             newcomer: None,
+            at_store: None,
             answer: None,
             origin,
             rewriter: None,

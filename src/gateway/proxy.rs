@@ -277,7 +277,7 @@ impl Exchange {
             self.body.give_up();
         }
         let client = self.keep_alive
-            && !self.passage.gateway.stop.is_cancelled()
+            && !self.passage.gateway.stop.clients.is_cancelled()
             && chunked == in_pieces
             && !self.body.is_given_up()
             && (server || self.body.is_done());

@@ -21,6 +21,7 @@ use super::access::Visitor;
 use super::doors::{Bounds, Doors, Full, Guest};
 use super::pace::TooFast;
 use super::poll::PollRequest;
+use super::stop::StoreUse;
 use super::tether::{Tether, needs_own_connection};
 use super::{Gateway, descriptors, forwarded, onward, poll, serve_limits, tls, whole_seconds};
 use crate::clock;
@@ -142,7 +143,7 @@ impl Public {
             peer,
             guest,
             // Of its own: to wait for the one that all share, each would queue at its lock.
-            stop: self.gateway.stop.child_token(),
+            stop: self.gateway.stop.clients.child_token(),
             tether: None,
             last_answer: None,
         }
@@ -155,11 +156,17 @@ impl Public {
             let Some(line) = &mut line else { return };
             let _connected = self.gateway.metrics.connected();
             while let Some((request, visitor, reply)) = self.next_poll(line).await {
-                let Some(client) = line.client() else { return };
-                let answer = poll::answer(&self.gateway, &request, &visitor, client).await;
+                let at_store = self.gateway.stop.use_store();
+                let answer = match &at_store {
+                    Some(_) => {
+                        let Some(client) = line.client() else { return };
+                        poll::answer(&self.gateway, &request, &visitor, client).await
+                    }
+                    None => Some(poll::come_again(&self.gateway, &request)),
+                };
                 let Some(answer) = answer else { return };
                 let answer = answer.map(|response| self.gateway.access().sign(&visitor, response));
-                if !self.write_answer(answer, reply, line).await {
+                if !self.write_answer(answer, at_store, reply, line).await {
                     return;
                 }
             }
@@ -207,7 +214,7 @@ impl Public {
                     Ok((request, visitor)) => return Some((request, visitor, reply)),
                     Err(response) => {
                         let answer = poll::Answer::refused(&self.gateway, response);
-                        if !Box::pin(self.write_answer(answer, reply, line)).await {
+                        if !Box::pin(self.write_answer(answer, None, reply, line)).await {
                             return None;
                         }
                         continue;
@@ -270,7 +277,13 @@ impl Public {
 
     /// Writes the answer to a poll, and tells its mailboxes what became of it. Whether the connection can
     /// carry another request.
-    async fn write_answer(&self, answer: poll::Answer, mut reply: Reply, line: &mut Line) -> bool {
+    async fn write_answer(
+        &self,
+        answer: poll::Answer,
+        at_store: Option<StoreUse>,
+        mut reply: Reply,
+        line: &mut Line,
+    ) -> bool {
         reply.keep_alive &= !line.stop.is_cancelled();
         let times = limits(&self.gateway).times;
         let Some(connection) = line.connection.as_mut() else { return false };
@@ -291,6 +304,8 @@ impl Public {
                 Box::pin(write_events(client, head, *events, reply.version, times)).await
             }
         };
+        // To part with the client takes its time.
+        drop(at_store);
         if written.is_ok()
             && !reply.keep_alive
             && let Some(connection) = line.connection.take()

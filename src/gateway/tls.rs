@@ -67,7 +67,7 @@ pub(super) async fn shake_hands(gateway: &Gateway, stream: TcpStream) -> Option<
     let within = gateway.config().limits.header_timeout;
     let accepted = timeout(within, TlsAcceptor::from(config).accept(stream));
     // Of its own: to wait for the one that all share, each would queue at its lock.
-    let accepted = gateway.stop.child_token().run_until_cancelled_owned(accepted).await?;
+    let accepted = gateway.stop.clients.child_token().run_until_cancelled_owned(accepted).await?;
     let result = match &accepted {
         Ok(Ok(_)) => Handshake::Completed,
         Ok(Err(error)) if is_not_tls(error) => Handshake::NotTls,

@@ -37,6 +37,6 @@ pub use passing::{Pace, PassError, Passing};
 pub use pieces::Pieces;
 pub use response::{Response, date, reason_phrase};
 pub use serve::{
-    Reply, Request, ServeLimits, Service, Times, answer_to_bad_body, answer_to_bad_head, read_body, refuse,
-    serve,
+    NEXT_REQUEST, Reply, Request, ServeLimits, Service, Times, answer_to_bad_body, answer_to_bad_head,
+    read_body, refuse, serve,
 };

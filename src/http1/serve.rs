@@ -20,6 +20,9 @@ const RETRY_AFTER: u64 = 10;
 /// How long a new connection's first request is waited for when the server stops.
 const FIRST_REQUEST: Duration = Duration::from_secs(1);
 
+/// How long the next request on a connection that is kept is waited for then: it may be on its way already.
+pub const NEXT_REQUEST: Duration = Duration::from_millis(50);
+
 /// A whole request.
 #[derive(Debug)]
 pub struct Request {
@@ -211,8 +214,9 @@ fn is_100_continue(expectation: &str) -> bool {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next request's head; none when the peer is done, or the server stops.
     ///
-    /// What has come already is read before it stops; and whoever connected a moment ago has its first request
-    /// on the way. To close on them would be a reset in the place of an answer.
+    /// What has come already is read before it stops; whoever connected a moment ago has its first request on the
+    /// way, and whoever keeps a connection may have the next one. To close on them would be a reset in the place of an
+    /// answer.
     pub async fn next_request_head(
         &mut self,
         limits: HeadLimits,
@@ -224,11 +228,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             read = self.read_request_head(limits, times.idle, times.head) => return read,
             () = stop.cancelled() => {}
         }
-        if self.was_asked() {
-            return Ok(None);
-        }
-        let first = self.read_request_head(limits, FIRST_REQUEST, FIRST_REQUEST);
-        Box::pin(first).await
+        let within = if self.was_asked() { NEXT_REQUEST } else { FIRST_REQUEST };
+        let last = self.read_request_head(limits, within, FIRST_REQUEST);
+        Box::pin(last).await
     }
 
     /// Writes an answer, within the time that a peer has to take it.

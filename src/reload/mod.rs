@@ -40,6 +40,12 @@ impl Reloader {
         self.origin.as_ref()
     }
 
+    /// What was written when it was last read, if it was valid; else what runs.
+    pub fn written(&self) -> Config {
+        let latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.as_ref().map_or_else(|_| Config::clone(&self.gateway.config()), Config::clone)
+    }
+
     /// The files that the configuration consists of beside its own.
     fn parts(&self) -> Vec<PathBuf> {
         self.gateway.config().upstreams.iter().filter_map(|upstream| upstream.webhook.clone()).collect()

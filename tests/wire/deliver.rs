@@ -489,7 +489,7 @@ async fn a_stop_waits_for_the_answer_that_is_on_its_way() {
     tried(&gate, "unreachable", 1.0).await;
     let gateway = gate.gateway().clone();
     let answered = async {
-        gateway.stop.cancelled().await;
+        gateway.stop.clients.cancelled().await;
         told.notify_one();
     };
     within("a stop", async { tokio::join!(gate.stop(), answered) }).await;

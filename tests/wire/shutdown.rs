@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::support::{Gate, Socket, Step, answer, poll, rvp, within};
+use crate::support::{Gate, Socket, Step, answer, exchange, poll, rvp, until, within};
 
 #[tokio::test]
 async fn held_polls_are_answered_early_when_the_gateway_stops() {
@@ -48,7 +48,7 @@ async fn held_polls_are_answered_early_when_the_gateway_stops() {
 #[tokio::test]
 async fn what_is_on_its_way_is_finished_when_the_gateway_stops() {
     let gate = Gate::start().await;
-    let (public, admin_address) = (gate.public, gate.admin);
+    let public = gate.public;
     let mut idle = gate.client().await;
     let go = Arc::new(Notify::new());
     let told = go.clone();
@@ -69,14 +69,7 @@ async fn what_is_on_its_way_is_finished_when_the_gateway_stops() {
     .await;
 
     let mut stopped = tokio::spawn(gate.stop());
-    for address in [public, admin_address] {
-        within("the end of listening", async {
-            while TcpStream::connect(address).await.is_ok() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await;
-    }
+    refuses(public).await;
     callback.send("y").await;
     assert_eq!(callback.answer().await.status(), 412);
     let early = timeout(Duration::from_millis(50), &mut stopped).await;
@@ -86,6 +79,59 @@ async fn what_is_on_its_way_is_finished_when_the_gateway_stops() {
     client.is_closed().await;
     within("the stop", stopped).await.unwrap();
     idle.is_closed().await;
+}
+
+#[tokio::test]
+async fn who_is_called_back_before_its_request_is_answered_is_so_during_a_stop_too() {
+    let udp: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let gate = Gate::with(|config| config.listen.callback_udp = Some(udp)).await;
+    let kari = gate.login("kari").await;
+    let go = Arc::new(Notify::new());
+    let told = go.clone();
+    gate.upstream.script(move |_| {
+        let mut steps = vec![Step::Wait(told.clone())];
+        steps.extend(answer("HTTP/1.1 200 OK", "finished"));
+        steps
+    });
+    let (public, callback, admin, gateway) = (gate.public, gate.callback, gate.admin, gate.gateway().clone());
+    let seen = gate.upstream.seen().len();
+    let mut client = gate.client().await;
+    client.send("PROPPATCH / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    gate.upstream.saw(seen + 1).await;
+    let mut kept = Socket::connect(callback).await;
+    kept.send(rvp::notify(&kari.token, "", "before")).await;
+    assert_eq!(kept.answer().await.status(), 200);
+
+    let stopped = tokio::spawn(gate.stop());
+    refuses(public).await;
+    let ready = exchange(admin, "GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    assert!(ready.body_text().contains("failed  listeners: stopping"), "{}", ready.body_text());
+    // On a connection that was kept, on a new one, and as a datagram.
+    kept.send(rvp::notify(&kari.token, "", "kept")).await;
+    assert_eq!(kept.answer().await.status(), 200);
+    assert_eq!(exchange(callback, rvp::notify(&kari.token, "", "new")).await.status(), 200);
+    let port = *gateway.datagram_port.get().expect("a port for datagrams");
+    let sender = tokio::net::UdpSocket::bind(udp).await.unwrap();
+    sender.send_to(&rvp::notify(&kari.token, "", "datagram"), (udp.ip(), port)).await.unwrap();
+    until("all callbacks", || gateway.store.totals().messages == 4).await;
+
+    go.notify_one();
+    assert_eq!(client.answer().await.body_text(), "finished");
+    client.is_closed().await;
+    refuses(callback).await;
+    within("the stop", stopped).await.unwrap();
+    kept.is_closed().await;
+    refuses(admin).await;
+}
+
+/// Waits until nobody listens at this address.
+async fn refuses(address: SocketAddr) {
+    within("the end of listening", async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -50,6 +50,7 @@ impl Admin {
         if !route.methods().contains(&method) {
             return Err(Problem::MethodNotAllowed(route.methods()));
         }
+        let _at_store = (self.use_store)().ok_or(Problem::StoreUnavailable)?;
         let query = Query::of(head);
         match (route, wanted) {
             (Route::Mailboxes, _) => self.list(query),

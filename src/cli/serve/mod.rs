@@ -73,45 +73,95 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
     // Before anything else: a signal that comes during the start must not be lost.
     let mut signals = Signals::catch().context("cannot wait for signals")?;
     let started = Started::now().context("cannot find out which program this is")?;
-    let listeners = match upgrade {
-        true => tokio::select! {
-            taken = handover::take_over(&config) => taken?,
-            by = signals.end.recv() => bail!("{by} came before anything was handed over"),
-        },
-        false => Listeners::bind(&config.listen)?,
+    let store = config.store.clone();
+    let (listeners, predecessor) = match upgrade {
+        true => {
+            let taking = async {
+                let probe = move || app::probe_store(&store);
+                let (listeners, mut predecessor) = handover::take_over(&config, probe).await?;
+                predecessor.store_is_free().await;
+                anyhow::Ok((listeners, Some(predecessor)))
+            };
+            tokio::select! {
+                taken = taking => taken?,
+                by = signals.end.recv() => bail!("{by} came before anything was handed over"),
+            }
+        }
+        false => (Listeners::bind(&config.listen)?, None),
     };
+    let mut running = match upgrade {
+        true => start_behind(origin.clone(), config, listeners).await?,
+        false => app::start_from(Some(origin.clone()), config, listeners)?,
+    };
+    say_what_is_served(&running);
+    if let Some(predecessor) = predecessor {
+        predecessor.is_served().await;
+    }
+    systemd::ready(&running.public_address().to_string());
+    loop {
+        let end = tokio::select! {
+            end = until_the_end(&mut signals, &started, &running) => end,
+            never = systemd::watchdog(&running) => match never {},
+        };
+        match end {
+            End::Signal(by) => {
+                tracing::info!(by, "stopping");
+                systemd::stopping();
+                running.stop().await;
+                break;
+            }
+            End::HandedOver(mut successor) => {
+                systemd::handed_over(successor.pid.and_then(|pid| pid.try_into().ok()));
+                successor.is_main().await;
+                tracing::info!(process = successor.pid, "handed over; what is under way is finished");
+                tokio::select! {
+                    () = running.finish() => {}
+                    by = signals.end.recv() => tracing::info!(by, "what was under way is broken off"),
+                }
+                break;
+            }
+            End::Failed(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "not handed over: this process opens its store again and goes on");
+                let (written, listeners) = (running.written(), running.listeners().clone());
+                // What is under way there is finished beside the one that starts.
+                tokio::spawn(running.finish());
+                running = start_behind(origin.clone(), written, listeners).await?;
+                say_what_is_served(&running);
+            }
+        }
+    }
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say_what_is_served(running: &Running) {
+    let config = running.gateway().config();
     let promise = match config.store.kind {
         StoreKind::Disk => format!("messages are kept in {}", config.store.path.display()),
         StoreKind::Memory => "messages are kept in memory, and lost when this process ends".to_owned(),
     };
     let upstreams: Vec<&str> = config.upstreams.iter().map(|upstream| upstream.address.as_str()).collect();
-    let upstream = upstreams.join(", ");
-    let running = match upgrade {
-        true => start_behind(origin, config, listeners).await?,
-        false => app::start_from(Some(origin), config, listeners)?,
-    };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         public = %running.public_address(),
         tls = running.tls_addresses().first().map(tracing::field::display),
         callback = %running.callback_address(),
         admin = %running.admin_address(),
-        upstream,
-        callback_url = %running.gateway().config().callback.url,
+        upstream = upstreams.join(", "),
+        callback_url = %config.callback.url,
         "serving; {promise}"
     );
-    systemd::ready(&running.public_address().to_string());
-    let (by, successor) = tokio::select! {
-        end = until_the_end(&mut signals, &started, &running) => end,
-        never = systemd::watchdog(&running) => match never {},
-    };
-    tracing::info!(by, "stopping");
-    systemd::stopping(successor.as_ref().and_then(|successor| successor.pid?.try_into().ok()));
-    running.stop().await;
-    tracing::info!("stopped");
-    // The next process begins when this one has ended, and with it the store's lock.
-    drop(successor);
-    Ok(ExitCode::SUCCESS)
+}
+
+/// Why a process serves no longer.
+enum End {
+    /// It was told to end.
+    Signal(&'static str),
+    /// Another process serves.
+    HandedOver(Successor),
+    /// It let go of its store, and the process that was to go on ended.
+    Failed(anyhow::Error),
 }
 
 /// The signals that mean something to the gateway.
@@ -145,12 +195,8 @@ impl Ends {
     }
 }
 
-/// Does what signals ask for, until one of them ends this process: which, and who goes on.
-async fn until_the_end(
-    signals: &mut Signals,
-    started: &Started,
-    running: &Running,
-) -> (&'static str, Option<Successor>) {
+/// Does what signals ask for, until this process serves no longer.
+async fn until_the_end(signals: &mut Signals, started: &Started, running: &Running) -> End {
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => {
@@ -158,20 +204,35 @@ async fn until_the_end(
                 let _ = running.reload("SIGHUP").await;
             }
             _ = signals.quit.recv() => {
-                let handed = tokio::select! {
-                    by = signals.end.recv() => return (by, None),
-                    handed = started.hand_over(running) => handed,
+                let found = tokio::select! {
+                    by = signals.end.recv() => return End::Signal(by),
+                    found = started.find_successor(running) => found,
                 };
-                match handed {
-                    Ok(successor) => return ("SIGQUIT", Some(successor)),
+                match found {
+                    Ok(successor) => {
+                        return tokio::select! {
+                            by = signals.end.recv() => End::Signal(by),
+                            end = hand_over(running, successor) => end,
+                        };
+                    }
                     Err(error) => {
                         let error = format!("{error:#}");
                         tracing::error!(error, "not handed over; this process goes on");
                     }
                 }
             }
-            by = signals.end.recv() => return (by, None),
+            by = signals.end.recv() => return End::Signal(by),
         }
+    }
+}
+
+/// Hands the store over to a successor that is ready.
+async fn hand_over(running: &Running, mut successor: Successor) -> End {
+    tracing::info!(process = successor.pid, "handing over");
+    running.release_store().await;
+    match successor.take_the_store().await {
+        Ok(()) => End::HandedOver(successor),
+        Err(error) => End::Failed(error),
     }
 }
 

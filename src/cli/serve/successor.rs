@@ -29,9 +29,9 @@ impl Started {
         Ok(Self { program: std::env::current_exe()?, arguments: arguments.collect() })
     }
 
-    /// Hands over to a successor that waits already, or to one that is started as this process was. With an
-    /// error nothing has changed.
-    pub(super) async fn hand_over(&self, running: &Running) -> anyhow::Result<Successor> {
+    /// Hands the sockets over to a successor that waits already, or to one that is started as this process was. It is
+    /// ready for the store then. With an error nothing has changed.
+    pub(super) async fn find_successor(&self, running: &Running) -> anyhow::Result<Successor> {
         let config = running.gateway().config().clone();
         if config.store.kind == StoreKind::Memory {
             bail!("messages that are kept in memory cannot change hands");
@@ -39,7 +39,7 @@ impl Started {
         let place = meeting_place(&config);
         let handover =
             Handover::open(place.clone()).with_context(|| format!("cannot open {}", place.display()))?;
-        let mut handing = std::pin::pin!(running.hand_over(&handover));
+        let mut handing = std::pin::pin!(handover.hand_over(running.listeners()));
         if let Ok(handed) = timeout(WAITS_ALREADY, &mut handing).await {
             return handed;
         }

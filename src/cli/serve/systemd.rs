@@ -13,11 +13,15 @@ pub(super) fn ready(public: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(&format!("serving clients at {public}"))]);
 }
 
-/// It stops; another process goes on, if there is one.
-pub(super) fn stopping(successor: Option<u32>) {
-    match successor {
-        Some(pid) => tell(&[NotifyState::MainPid(pid), NotifyState::Status("handing over")]),
-        None => tell(&[NotifyState::Stopping]),
+/// It stops.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Another process goes on.
+pub(super) fn handed_over(to: Option<u32>) {
+    if let Some(pid) = to {
+        tell(&[NotifyState::MainPid(pid), NotifyState::Status("another process has taken over")]);
     }
 }
 

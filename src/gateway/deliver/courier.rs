@@ -170,6 +170,8 @@ impl Courier {
         _permit: SemaphorePermit<'_>,
     ) -> Tried {
         let gateway = self.deliverer.gateway.clone();
+        let Some(_at_store) = gateway.stop.use_store() else { return Tried::Pause(Some(Duration::ZERO)) };
+        let handed_over = gateway.stop.hand_over.child_token();
         let (bell, now) = (Bell::default(), clock::now());
         let limits = gateway.config().polling.limits.clone();
         let (due, lost) = gateway.store.take_delivery(self.mailbox, &bell, patience, &limits, now).await;
@@ -192,7 +194,9 @@ impl Courier {
         let stopped = async {
             self.stop.cancelled().await;
             // Less than the stop waits.
-            sleep(self.deliverer.gateway.config().shutdown.deadline / 2).await;
+            let patience = self.deliverer.gateway.config().shutdown.deadline / 2;
+            // The message stays, and the next process brings it.
+            handed_over.run_until_cancelled(sleep(patience)).await;
         };
         let (result, status) = tokio::select! {
             // First, so that an answer which comes at the same moment counts.

@@ -18,6 +18,9 @@ use crate::telemetry::PollResult;
 /// Well below the least time-out of a proxy that cuts silent connections.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How a stream begins: reconnect at once, for it ends when it has said enough.
+pub(super) const RECONNECT: &[u8] = b"retry: 100\n\n";
+
 /// A stream of events.
 pub struct Events {
     poll: Poll,
@@ -49,8 +52,7 @@ impl Events {
     ) -> Option<(Bytes, Option<Receipt>)> {
         if self.state == State::Start {
             self.state = State::First;
-            // Reconnect at once: a stream ends when it has said enough.
-            return Some((Bytes::from_static(b"retry: 100\n\n"), None));
+            return Some((Bytes::from_static(RECONNECT), None));
         }
         let room = self.poll.gateway.config().polling.batch;
         if self.messages >= room.messages || self.bytes >= room.bytes {

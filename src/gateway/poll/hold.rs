@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +99,23 @@ pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(
     };
     gateway.metrics.poll_ended(result);
     answer
+}
+
+/// The answer to a poll that came after the store was given away: as early as that to one that was held. It acknowledges
+/// nothing; the client's next poll is the next process's.
+pub fn come_again(gateway: &Gateway, request: &PollRequest) -> Answer {
+    gateway.metrics.poll_ended(PollResult::Stopping);
+    let response = match request.form {
+        // What is no stream would end an EventSource for good.
+        Some(Form::Events) => {
+            Response::new(200).with_body("text/event-stream", Bytes::from_static(super::events::RECONNECT))
+        }
+        Some(Form::Status) => {
+            Response::text(503, "the next process takes over").with("Retry-After", RETRY_SOON)
+        }
+        _ => Response::new(204),
+    };
+    Answer::Whole(response.with("Cache-Control", "no-store"), None)
 }
 
 /// A poll that has its mailboxes.
@@ -335,7 +353,9 @@ impl Poll {
                 },
                 () = self.session.bell().notified() => {}
                 () = client.stop.cancelled() => {
-                    sleep(self.gateway.config().shutdown.drain.mul_f64(rand::random())).await;
+                    if !self.gateway.stop.hand_over.is_cancelled() {
+                        sleep(self.gateway.config().shutdown.drain.mul_f64(rand::random())).await;
+                    }
                     return match self.look(goes_on, true).await {
                         Found::End(PollResult::Empty) => Found::End(PollResult::Stopping),
                         found => found,

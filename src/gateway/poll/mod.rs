@@ -13,6 +13,6 @@ mod session;
 mod simulation;
 
 pub use events::Events;
-pub use hold::{Answer, Client, answer};
+pub use hold::{Answer, Client, answer, come_again};
 pub use request::{Form, PATH, PollRequest, Subscriptions, Target, is_poll, new_key, read};
 pub use session::Receipt;
