@@ -405,6 +405,7 @@ impl Running {
             tracing::info!("the store changes hands before everything that uses it is done");
         }
         self.gateway.store.close().await;
+        tracing::debug!("store closed, for the next process");
     }
 
     /// Waits for what goes on without the store, at most for `shutdown.deadline`. The sockets are closed at once.

@@ -421,7 +421,8 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// How the store is.
     fn status(&self) -> StoreStatus;
 
-    /// Keeps what was promised, and ends. Nothing may be asked of it afterwards.
+    /// Keeps what was promised, and ends: another process may open it then. What is asked of it afterwards changes
+    /// nothing that is kept.
     async fn close(&self);
 
     /// When the oldest buffered message came. Looks at every mailbox: for a scrape, not for a request.

@@ -1,7 +1,9 @@
 //! A gateway is replaced by another process, or ends, while clients poll and callbacks come.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod failing;
 mod load;
+mod pause;
 mod process;
 
 use std::time::Duration;
@@ -24,8 +26,11 @@ async fn a_thousand_clients_see_one_early_answer_at_most_and_miss_nothing() {
 
     gateway.signal("-QUIT");
     let successor = Successor::started_by(&mut gateway).await;
-    gateway.says("stopped").await;
+    gateway.says("handing over").await;
+    let began = pollgate::clock::instant();
     gateway.says("serving").await;
+    eprintln!("served again after {:?}", began.elapsed());
+    gateway.says("stopped").await;
     assert!(timeout(PATIENCE, gateway.process.wait()).await.unwrap().unwrap().success());
     let more = load.so_far() + 500;
     load.received(more).await;

@@ -25,13 +25,18 @@ pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Lets go of what the system remembers of the file and has not read from the disk: after a sync that
     /// failed, it may remember what was never written. The database is closed.
     fn forget(&self) -> io::Result<()>;
+
+    /// From now on another process may use it. The database is closed, and stays so.
+    fn release(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
-/// A directory, locked for this process until it is dropped.
+/// A directory, locked for this process until it is released or dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Directory {
@@ -61,7 +66,7 @@ impl Directory {
             writeln!(lock, "{}", std::process::id())
         };
         write().map_err(io)?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// Whether there is a store in this directory, which need not be there itself.
@@ -105,6 +110,10 @@ impl Medium for Directory {
     fn forget(&self) -> io::Result<()> {
         let file = File::open(self.file())?;
         Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+    }
+
+    fn release(&self) -> io::Result<()> {
+        self.lock.unlock()
     }
 }
 

@@ -346,6 +346,9 @@ impl MailboxStore for DiskStore {
             // It has said that it is done; what it panicked with is in the log.
             let _ = spawn_blocking(move || thread.join()).await;
         }
+        if let Err(error) = self.file.medium().release() {
+            tracing::warn!(%error, "the store is closed, but its directory stays locked until this process ends");
+        }
     }
 
     fn oldest(&self) -> Option<Timestamp> {

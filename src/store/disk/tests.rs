@@ -38,3 +38,19 @@ mod contract {
         store_contract!(|caps| make(caps, 0));
     }
 }
+
+#[tokio::test]
+async fn a_store_that_was_closed_is_another_ones_to_open() {
+    let home = tempfile::tempdir().unwrap();
+    let caps = Caps { mailboxes: 10, bytes: 1 << 20 };
+    let first = DiskStore::open(home.path(), options(caps)).unwrap();
+    assert!(matches!(DiskStore::open(home.path(), options(caps)), Err(OpenError::Held { .. })));
+    first.close().await;
+    let second = DiskStore::open(home.path(), options(caps));
+    assert!(second.is_ok(), "{second:?}");
+    drop(first);
+    assert!(
+        matches!(DiskStore::open(home.path(), options(caps)), Err(OpenError::Held { .. })),
+        "it is the second's"
+    );
+}
