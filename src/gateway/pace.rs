@@ -46,7 +46,7 @@ impl Bucket {
         });
         taken.map(drop).map_err(|full| {
             let after = full.max(now).saturating_add(each);
-            TooFast(Duration::from_nanos(after.saturating_sub(now + all)))
+            TooFast(Duration::from_nanos(after.saturating_sub(now.saturating_add(all))))
         })
     }
 }

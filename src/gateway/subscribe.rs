@@ -249,8 +249,8 @@ async fn open(
 /// How many mailboxes there may be with a new one that replaces others: those go when it is there.
 fn shares(limits: &EdgeLimits, replaced: u64) -> Shares {
     Shares {
-        principal: limits.mailboxes_per_principal + replaced,
-        address: limits.mailboxes_per_address + replaced,
+        principal: limits.mailboxes_per_principal.saturating_add(replaced),
+        address: limits.mailboxes_per_address.saturating_add(replaced),
     }
 }
 

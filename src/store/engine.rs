@@ -67,9 +67,16 @@ impl Totals {
     /// Takes over what changed in one mailbox.
     fn update(&self, before: MailboxTotals, after: MailboxTotals) {
         let change = |total: &AtomicU64, before: u64, after: u64| {
-            if after != before {
-                // Wrapping: a decrease is added as its two's complement.
-                total.fetch_add(after.wrapping_sub(before), Relaxed);
+            match after.checked_sub(before) {
+                Some(0) => {}
+                Some(more) => _ = total.fetch_add(more, Relaxed),
+                None => {
+                    let fewer = before - after;
+                    // What leaves was added before, under its mailbox's lock: never below zero.
+                    let left = |total: u64| Some(total.saturating_sub(fewer));
+                    let was = total.fetch_update(Relaxed, Relaxed, left);
+                    debug_assert!(was.is_ok_and(|was| was >= fewer), "more left than was there");
+                }
             }
         };
         change(&self.messages, before.messages, after.messages);
@@ -180,7 +187,7 @@ impl<J: Journal> Engine<J> {
     }
 
     fn next_event(&self) -> EventId {
-        EventId(self.events.fetch_add(1, Relaxed) + 1)
+        EventId(self.events.fetch_add(1, Relaxed).saturating_add(1))
     }
 
     /// Ends a mailbox if it `may` end, which is asked when nobody can change it any more; it is found no more. Its
@@ -254,7 +261,7 @@ impl<J: Journal> Engine<J> {
     }
 
     pub(super) fn create(&self, new: NewMailbox) -> Result<(MailboxId, Receipt), CreateError> {
-        let id = MailboxId(self.mailboxes.fetch_add(1, Relaxed) + 1);
+        let id = MailboxId(self.mailboxes.fetch_add(1, Relaxed).saturating_add(1));
         let (lease_ends, shares) = (new.lease_ends, new.shares);
         let slot = Arc::new(Slot::new(id, new, J::FOLLOWS));
         let receipt = {

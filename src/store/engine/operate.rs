@@ -79,8 +79,8 @@ impl<J: Journal> Engine<J> {
         }
         // All ids that may be needed are drawn first: whether they may be given is known then.
         let ids = state.mailbox.totals().dropped_messages;
-        let first = self.events.fetch_add(ids, Relaxed) + 1;
-        if !self.journal.may_give(EventId(first + ids)) {
+        let first = self.events.fetch_add(ids, Relaxed).saturating_add(1);
+        if !self.journal.may_give(EventId(first.saturating_add(ids))) {
             return Err(ReplayError::Unavailable(Lost::default()));
         }
         let room = self.caps.bytes.saturating_sub(self.totals.bytes.load(Relaxed));
