@@ -10,5 +10,6 @@ use clap::Parser;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    pollgate::telemetry::logging::tell_of_panics();
     pollgate::cli::Cli::parse().run()
 }

@@ -11,6 +11,7 @@
 //! - at most one poll or deliverer has the turn at a mailbox; whoever loses it is woken;
 //! - the cost of [`expire`](MailboxStore::expire) follows what is due, not what is there.
 
+mod caught;
 mod clients;
 #[cfg(test)]
 pub(crate) mod contract;
@@ -34,6 +35,7 @@ use crate::mailbox::{
     Subscription, Take, Timestamp,
 };
 
+pub use caught::is_caught;
 pub use clients::{ClientSetting, Clients, WriteError};
 pub use deliver::{Delivery, Due, Patience, Standing};
 pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};

@@ -1,12 +1,12 @@
 //! The open database, which may be closed under everyone's hands when the disk fails, and comes back.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{PoisonError, RwLock, TryLockError};
 
 use redb::{Builder, Database, DatabaseError};
 
 use super::medium::Medium;
 use super::tables::{self, Staged, Table};
+use crate::store::caught;
 
 /// What redb may keep in memory: enough for the inner pages of its trees and for a few commits. Bodies have
 /// a cache of their own.
@@ -108,5 +108,5 @@ fn open(medium: &dyn Medium, check: bool) -> Result<Database, FileError> {
 
 /// What redb does with a file that somebody else has written to may be a panic; here it is an error.
 fn catch<T>(act: impl FnOnce() -> Result<T, FileError>) -> Result<T, FileError> {
-    catch_unwind(AssertUnwindSafe(act)).unwrap_or(Err(FileError::Panicked))
+    caught::catch(act).unwrap_or(Err(FileError::Panicked))
 }
