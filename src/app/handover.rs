@@ -15,6 +15,8 @@
 //!   tells systemd which process is main
 //!   "main" ───────────────────────────────────▶  tells systemd that it serves
 //!   finishes what is under way, and ends
+//!   what an upstream grants to a request
+//!   that was under way already ────────────────▶  keeps it
 //! ```
 //!
 //! The sockets are open all the time. Who connects in between waits in their backlog until the successor accepts, and
@@ -44,10 +46,14 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 use super::listeners::{Listeners, Purpose};
 use crate::config::Config;
+use crate::gateway::stop::Late;
+use crate::mailbox::MailboxId;
 
 /// How long each side waits for the next step of the other.
 const STEP: Duration = Duration::from_secs(60);
@@ -60,6 +66,17 @@ const MOST_SOCKETS: usize = 200;
 
 /// Bytes of what is said of them: an address takes less than a hundred.
 const MOST_BYTES: usize = 100 * MOST_SOCKETS;
+
+/// What an answer that came late made of a mailbox, as one process tells the other: a line of JSON.
+#[derive(Serialize, Deserialize)]
+struct LateLine {
+    mailbox: u64,
+    subscription_id: Option<String>,
+    lease_millis: Option<u64>,
+}
+
+/// The longest line of those: an id is a field of an answer.
+const LONGEST_LATE_LINE: usize = 1024 * 1024;
 
 /// How long the successor waits to be told that systemd knows it. It serves meanwhile.
 const TOLD: Duration = Duration::from_secs(5);
@@ -143,6 +160,33 @@ impl Successor {
         self.peer.hear(SERVING).await.context(ended)
     }
 
+    /// Tells the successor what comes too late for the store of this process, until it is `over` and all is told.
+    pub async fn tell_late(mut self, mut late: UnboundedReceiver<Late>, over: CancellationToken) {
+        loop {
+            let next = tokio::select! {
+                biased;
+                next = late.recv() => next,
+                () = over.cancelled(), if !late.is_closed() => {
+                    late.close();
+                    continue;
+                }
+            };
+            let Some(Late { mailbox, subscription_id, lease }) = next else { return };
+            let line = LateLine {
+                mailbox: mailbox.0,
+                subscription_id: subscription_id.map(Into::into),
+                lease_millis: lease.map(|lease| u64::try_from(lease.as_millis()).unwrap_or(u64::MAX)),
+            };
+            let told = match serde_json::to_string(&line) {
+                Ok(line) => self.peer.say(&line).await,
+                Err(error) => Err(error.into()),
+            };
+            if let Err(error) = told {
+                tracing::warn!(%mailbox, %error, "the next process does not know what its upstream granted");
+            }
+        }
+    }
+
     /// Whoever watches this service knows that the successor is its main process now.
     pub async fn is_main(&mut self) {
         // Who has gone meanwhile needs to know nothing.
@@ -151,6 +195,20 @@ impl Successor {
 }
 
 impl Predecessor {
+    /// What comes too late for the predecessor's store; none when it has ended.
+    pub async fn late(&mut self) -> Option<Late> {
+        let mut line = Vec::new();
+        while line.last() != Some(&b'\n') && line.len() < LONGEST_LATE_LINE {
+            line.push(self.peer.stream.read_u8().await.ok()?);
+        }
+        let LateLine { mailbox, subscription_id, lease_millis } = serde_json::from_slice(&line).ok()?;
+        Some(Late {
+            mailbox: MailboxId(mailbox),
+            subscription_id: subscription_id.map(Into::into),
+            lease: lease_millis.map(Duration::from_millis),
+        })
+    }
+
     /// Waits until the store is free: the predecessor says so, or has ended.
     pub async fn store_is_free(&mut self) {
         // However it ends: a reset says the same.
@@ -158,7 +216,7 @@ impl Predecessor {
     }
 
     /// This process serves. Returns when whoever watches the service knows that it is the main process.
-    pub async fn is_served(mut self) {
+    pub async fn is_served(&mut self) {
         // A predecessor that has ended meanwhile need not know.
         if self.peer.say(SERVING).await.is_ok() {
             let _ = timeout(TOLD, self.peer.hear(MAIN)).await;

@@ -55,17 +55,18 @@ mod upstream;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::clock;
 use crate::config::{Config, EdgeLimits, LiveConfig};
 use crate::dialect::Dialect;
 use crate::http1::{Allowance, Budget, HeadLimits, Headers, ServeLimits, Times};
 use crate::mailbox::{CallbackToken, Lost, MailboxId, Subscription, Timestamp};
-use crate::store::MailboxStore;
+use crate::store::{EndedBy, MailboxStore};
 use crate::telemetry::{Drops, Happened, Metrics, Traffic};
 use crate::watched::Unusable;
 use arc_swap::{ArcSwap, Guard};
 
 use self::newcomers::Newcomers;
-use self::stop::Stop;
+use self::stop::{Late, Stop};
 use self::upstream::Lines;
 
 pub use access::Access;
@@ -230,6 +231,19 @@ impl Gateway {
     /// Counts and logs what a mailbox lost.
     pub fn record_lost(&self, mailbox: MailboxId, lost: &Lost, now: Timestamp) {
         self.drops.record(mailbox, lost, now);
+    }
+
+    /// Keeps what an answer that another process got made of a mailbox.
+    pub async fn keep_late(&self, late: &Late) {
+        let Late { mailbox, subscription_id, lease } = late;
+        match lease {
+            // One that ended meanwhile is not revived.
+            Some(lease) => {
+                let lease_ends = clock::now() + *lease;
+                let _ = self.store.grant(*mailbox, subscription_id.as_deref(), lease_ends).await;
+            }
+            None => subscribe::end(self, *mailbox, EndedBy::Other).await,
+        }
     }
 
     /// Does what is due: leases and messages end, and what was logged as going on may be over.

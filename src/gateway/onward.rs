@@ -92,11 +92,11 @@ async fn prepare(
     let touches_store = !matches!(prepared.intent, Intent::Pass);
     let mut passage = Passage::new(gateway, upstream, Asker { origin, ..asker }, prepared.intent);
     if touches_store {
-        if at_store.is_none() {
+        let Some(at_store) = at_store else {
             passage.give_up().await;
             return Err(Response::text(503, "the next process takes over").with("Retry-After", RETRY_SOON));
-        }
-        passage.at_store = at_store;
+        };
+        passage.uses_store(at_store);
     }
     let framing = if matches!(ahead, Ahead::Nothing) { head.framing } else { Framing::Empty };
     let mut content = prepared.bytes;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::answers::PassingAnswer;
 use super::description::{self, Rewriter};
 use super::newcomers::Newcomer;
-use super::stop::StoreUse;
+use super::stop::{Pending, StoreUse};
 use super::subscribe::{self, Intent};
 use super::tether::{Tether, challenges_connection};
 use super::upstream::{Destination, Known, Line, Server, Upstream, Wish};
@@ -33,8 +33,8 @@ pub(super) struct Passage {
     intent: Intent,
     /// Whom the answer makes a subscriber; to go when it was written.
     pub(super) newcomer: Option<Newcomer>,
-    /// Leave to use the store, if what its answer means is kept there.
-    pub(super) at_store: Option<StoreUse>,
+    /// What its answer may change in the store.
+    pending: Option<Pending>,
     /// The answer, if its body says something of a subscription.
     answer: Option<PassingAnswer>,
     /// The origin under which the client knows the gateway, if that goes into descriptions.
@@ -105,7 +105,7 @@ impl Passage {
             challenged: false,
             intent,
             newcomer: None,
-            at_store: None,
+            pending: None,
             answer: None,
             origin,
             rewriter: None,
@@ -114,6 +114,12 @@ impl Passage {
             tried: Vec::new(),
             since: clock::instant(),
         }
+    }
+
+    /// The store is used until its answer is there.
+    pub(super) fn uses_store(&mut self, at_store: StoreUse) {
+        let mailboxes = [self.intent.known(), self.intent.stays()].concat();
+        self.pending = Some(Pending::new(&self.gateway, &mailboxes, at_store));
     }
 
     /// A connection to its server, and whether it was used before. With `fresh` it never was.

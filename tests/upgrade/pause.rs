@@ -92,3 +92,39 @@ async fn a_sender_that_keeps_its_connection_is_told_to_close_it() {
     // What was idle was ended, and not reset.
     assert_eq!(timeout(PATIENCE, kept.fill()).await.unwrap().unwrap(), 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_granted_after_the_hand_over_is_the_successors() {
+    let state = tempfile::tempdir().unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap().to_string();
+    let mut gateway = Gateway::start(state.path(), &address, &[]).await;
+    let mut client = TcpStream::connect(&gateway.public).await.unwrap();
+    let subscribe = "SUBSCRIBE /instmsg/aliases/kari HTTP/1.1\r\nHost: im.example\r\nContent-Length: 0\r\n\
+                     Call-Back: http://10.1.2.3:1234\r\nRVP-Notifications-Version: 0.2\r\n\r\n";
+    client.write_all(subscribe.as_bytes()).await.unwrap();
+    let (mut asked, _) = server.accept().await.unwrap();
+    let request = read_to(&mut asked, "\r\n\r\n").await;
+    assert!(request.contains("Call-Back: http://127.0.0.1:"), "{request}");
+
+    let next = Gateway::spawn(state.path(), &address, &["--upgrade"], &[]);
+    gateway.signal("-QUIT");
+    gateway.says("handing over").await;
+    let next = next.serves().await;
+    gateway.says("handed over; what is under way is finished").await;
+    assert!(!next.mailboxes().await.contains("98210"));
+    let granted = "HTTP/1.1 200 OK\r\nSubscription-Id: 98210\r\nSubscription-Lifetime: 14400\r\n\
+                   Content-Length: 0\r\n\r\n";
+    asked.write_all(granted.as_bytes()).await.unwrap();
+    let answer = read_to(&mut client, "\r\n\r\n").await;
+    assert!(answer.contains("Content-Location: http://im.example/.pollgate/"), "{answer}");
+    drop(client);
+    // All that it had to tell is told when it ends.
+    assert!(timeout(PATIENCE, gateway.process.wait()).await.unwrap().unwrap().success());
+    let known = async {
+        while !next.mailboxes().await.contains("98210") {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, known).await.expect("the successor knows of the subscription");
+}

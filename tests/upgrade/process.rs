@@ -90,12 +90,21 @@ impl Gateway {
         send(signal, self.process.id().unwrap());
     }
 
+    /// What operators see of the mailboxes.
+    pub async fn mailboxes(&self) -> String {
+        self.operate("/api/v1/mailboxes").await
+    }
+
+    async fn operate(&self, path: &str) -> String {
+        let mut stream = connect(&self.admin, PATIENCE).await.unwrap();
+        let request = Call::new("GET", path).with("Host", "localhost");
+        let answer = call(&mut stream, request, b"", 1 << 20, PATIENCE).await.unwrap();
+        String::from_utf8(answer.body.to_vec()).unwrap()
+    }
+
     /// The value of a metric.
     pub async fn metric(&self, name: &str) -> f64 {
-        let mut stream = connect(&self.admin, PATIENCE).await.unwrap();
-        let request = Call::new("GET", "/metrics").with("Host", "localhost");
-        let answer = call(&mut stream, request, b"", 1 << 20, PATIENCE).await.unwrap();
-        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let text = self.operate("/metrics").await;
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name}")).parse().unwrap()
     }

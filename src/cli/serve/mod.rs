@@ -10,6 +10,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use nix::sys::prctl::set_thp_disable;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use self::successor::Started;
 use super::{Global, block_on};
@@ -94,8 +96,14 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
         false => app::start_from(Some(origin.clone()), config, listeners)?,
     };
     say_what_is_served(&running);
-    if let Some(predecessor) = predecessor {
+    if let Some(mut predecessor) = predecessor {
         predecessor.is_served().await;
+        let gateway = running.gateway().clone();
+        tokio::spawn(async move {
+            while let Some(late) = predecessor.late().await {
+                gateway.keep_late(&late).await;
+            }
+        });
     }
     systemd::ready(&running.public_address().to_string());
     loop {
@@ -114,9 +122,16 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
                 systemd::handed_over(successor.pid.and_then(|pid| pid.try_into().ok()));
                 successor.is_main().await;
                 tracing::info!(process = successor.pid, "handed over; what is under way is finished");
+                let late = running.gateway().stop.take_late();
+                let over = CancellationToken::new();
+                let telling = late.map(|late| tokio::spawn(successor.tell_late(late, over.clone())));
                 tokio::select! {
                     () = running.finish() => {}
                     by = signals.end.recv() => tracing::info!(by, "what was under way is broken off"),
+                }
+                over.cancel();
+                if let Some(telling) = telling {
+                    let _ = timeout(LAST_MOMENTS, telling).await;
                 }
                 break;
             }
@@ -124,10 +139,18 @@ async fn serve(origin: Origin, config: Config, upgrade: bool) -> anyhow::Result<
                 let error = format!("{error:#}");
                 tracing::error!(error, "not handed over: this process opens its store again and goes on");
                 let (written, listeners) = (running.written(), running.listeners().clone());
+                let late = running.gateway().stop.take_late();
                 // What is under way there is finished beside the one that starts.
                 tokio::spawn(running.finish());
                 running = start_behind(origin.clone(), written, listeners).await?;
                 say_what_is_served(&running);
+                let gateway = running.gateway().clone();
+                tokio::spawn(async move {
+                    let Some(mut late) = late else { return };
+                    while let Some(late) = late.recv().await {
+                        gateway.keep_late(&late).await;
+                    }
+                });
             }
         }
     }
