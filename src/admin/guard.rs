@@ -7,13 +7,18 @@ use super::problem::Problem;
 use crate::config::Token;
 use crate::http1::{Headers, RequestHead};
 
+/// The streams of events.
+const EVENTS: &str = "/api/v1/events";
+
 /// Lets a request pass, or says why not.
 pub(super) fn check(head: &RequestHead, token: Option<&Token>) -> Result<(), Problem> {
     if token.is_none() && !names_this_machine(head) {
         return Err(Problem::ForeignPage("without a token, Host must be an IP address or localhost"));
     }
     let changes = !matches!(head.method(), "GET" | "HEAD");
-    if changes && is_from_a_foreign_page(head) {
+    // A stream holds one of a few places for as long as the page is open.
+    let holds_a_place = head.path() == EVENTS;
+    if (changes || holds_a_place) && is_from_a_foreign_page(head) {
         return Err(Problem::ForeignPage("Origin or Sec-Fetch-Site tell of another site than this one"));
     }
     let Some(token) = token else { return Ok(()) };
@@ -115,6 +120,22 @@ mod tests {
             assert_eq!(refusal("GET", &fields, None), 0, "{fields}");
         }
         assert_eq!(refusal("POST", "Host: localhost:80\r\nOrigin: http://localhost\r\n", None), 0);
+    }
+
+    #[test]
+    fn a_foreign_page_holds_no_stream() {
+        for (fields, expected) in [
+            ("", 0),
+            ("Sec-Fetch-Site: same-origin\r\n", 0),
+            ("Sec-Fetch-Site: cross-site\r\n", 403),
+            ("Origin: http://evil.example\r\n", 403),
+        ] {
+            let head =
+                format!("GET /api/v1/events?bodies=true HTTP/1.1\r\nHost: 127.0.0.1:9180\r\n{fields}\r\n");
+            let (head, _) = RequestHead::parse(head.as_bytes(), HeadLimits::default()).unwrap().unwrap();
+            let status = check(&head, None).map_or_else(|problem| problem.response().status, |()| 0);
+            assert_eq!(status, expected, "{fields}");
+        }
     }
 
     #[test]

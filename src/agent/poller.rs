@@ -280,8 +280,10 @@ impl Poller {
             }
             204 => {
                 let dropped = number("poll-dropped");
-                self.last_event_id = answer_id.unwrap_or(self.last_event_id);
-                self.unacknowledged = dropped > 0;
+                let last_event_id = answer_id.unwrap_or(self.last_event_id);
+                // Without an id of its own there is nothing to acknowledge it by.
+                self.unacknowledged = dropped > 0 && last_event_id != self.last_event_id;
+                self.last_event_id = last_event_id;
                 Ok(News { dropped, pending: number("poll-pending"), ..News::default() })
             }
             404 | 410 | 412 => Err(Failure::Ended(Ended::Gone(status))),

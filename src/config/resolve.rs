@@ -11,7 +11,7 @@ use crate::dialect::webhook::Rules;
 use crate::mailbox::{BatchLimits, DeliveryMode, Limits, Overflow};
 
 use super::duration::{
-    LONGEST_HOLD, LONGEST_LIFE_TIME, poll_interval, polling_period, timeout, whole_seconds,
+    LONGEST_HOLD, LONGEST_LIFE_TIME, lease, poll_interval, polling_period, timeout, whole_seconds,
 };
 use super::policy::{ClientPolicy, Pattern};
 use super::reader::{Reader, Section};
@@ -215,6 +215,7 @@ fn limits(section: &mut Section<'_, '_>) -> EdgeLimits {
             mailboxes,
         ),
         mailboxes_per_address: section.read("mailboxes_per_address", preset.mailboxes_per_address, mailboxes),
+        max_lease: section.read("max_lease", preset.max_lease, |value| lease(value, LONGEST_LIFE_TIME)),
         body_bytes_in_flight: section.read("body_bytes_in_flight", preset.body_bytes_in_flight, size),
         trusted_proxies: section.list("trusted_proxies", preset.trusted_proxies, address::network),
     }

@@ -224,6 +224,8 @@ pub struct EdgeLimits {
     pub mailboxes_per_principal: u64,
     /// Mailboxes of one address.
     pub mailboxes_per_address: u64,
+    /// How long a mailbox lives without a renewal, whatever lease the upstream grants.
+    pub max_lease: Duration,
     /// Bytes of request bodies that are in memory at a time, of all listeners.
     pub body_bytes_in_flight: u64,
     /// Proxies that are believed for whom they speak.
@@ -247,6 +249,7 @@ impl Default for EdgeLimits {
             request_burst_per_address: 1000,
             mailboxes_per_principal: 1000,
             mailboxes_per_address: 20_000,
+            max_lease: Duration::from_secs(30 * 24 * 60 * 60),
             body_bytes_in_flight: 256 * 1024 * 1024,
             trusted_proxies: Vec::new(),
         }

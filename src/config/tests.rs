@@ -160,6 +160,7 @@ fn nothing_set_is_the_documented_defaults() {
             request_burst_per_address: 1000,
             mailboxes_per_principal: 1000,
             mailboxes_per_address: 20000,
+            max_lease: 2592000s,
             body_bytes_in_flight: 268435456,
             trusted_proxies: [],
         },
@@ -314,6 +315,7 @@ fn every_key_can_be_set() {
         request_burst_per_address = 11
         mailboxes_per_principal = 12
         mailboxes_per_address = 13
+        max_lease = "14d"
         body_bytes_in_flight = "2MiB"
         trusted_proxies = ["10.0.0.0/8"]
         [store]
@@ -469,6 +471,7 @@ fn every_key_can_be_set() {
             request_burst_per_address: 11,
             mailboxes_per_principal: 12,
             mailboxes_per_address: 13,
+            max_lease: 1209600s,
             body_bytes_in_flight: 2097152,
             trusted_proxies: [
                 10.0.0.0/8,

@@ -224,6 +224,15 @@ impl Dialect {
         }
     }
 
+    /// The field of an answer that tells the client this lease, if the dialect has one.
+    pub fn lease_field(&self, lease: Duration) -> Option<(&'static str, String)> {
+        match self {
+            Self::Rvp | Self::Webdav => Some(("Subscription-Lifetime", lease.as_secs().to_string())),
+            Self::Gena => Some(("TIMEOUT", format!("Second-{}", lease.as_secs()))),
+            Self::Webhook(_) => None,
+        }
+    }
+
     /// Whether the upstream calls back with this method.
     pub fn is_callback(&self, method: &str) -> bool {
         match self {

@@ -62,7 +62,7 @@ impl PassingAnswer {
             tracing::debug!(?mailboxes, "the body of the answer says nothing of the subscription");
             return;
         }
-        let lease_ends = clock::now() + grant.lease.unwrap_or(lease);
+        let lease_ends = clock::now() + gateway.lease(grant.lease, Some(lease), &dialect);
         for mailbox in mailboxes {
             let (gateway, id) = (gateway.clone(), grant.subscription_id.clone());
             let told = async move {

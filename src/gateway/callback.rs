@@ -94,7 +94,10 @@ impl Callbacks {
             subscribe::end(gateway, mailbox, EndedBy::Client).await;
         } else if let Some(lease) = handshake.lease {
             // One that ended meanwhile needs no lease.
-            let _ = gateway.store.grant(mailbox, None, clock::now() + lease).await;
+            let _ = gateway
+                .store
+                .grant(mailbox, None, clock::now() + gateway.lease(Some(lease), None, dialect))
+                .await;
         }
         tracing::info!(%mailbox, ends = handshake.ends, "the upstream asked for the callback address");
         Some(handshake.answer)

@@ -228,6 +228,11 @@ impl Gateway {
         Dialect::of_callback(fields, config.upstreams.iter().find_map(|upstream| upstream.rules.as_ref()))
     }
 
+    /// The lease of a mailbox whose upstream granted this one, or the client's wish if it named none.
+    pub fn lease(&self, granted: Option<Duration>, asked: Option<Duration>, dialect: &Dialect) -> Duration {
+        granted.or(asked).unwrap_or(dialect.default_lease()).min(self.config().limits.max_lease)
+    }
+
     /// Counts and logs what a mailbox lost.
     pub fn record_lost(&self, mailbox: MailboxId, lost: &Lost, now: Timestamp) {
         self.drops.record(mailbox, lost, now);

@@ -1,5 +1,6 @@
 //! What a subscription means for mailboxes: before it goes upstream, and when its answer comes.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -124,17 +125,20 @@ pub async fn prepare(
             Err(Response::text(status, what))
         }
         Reading::Renew { ids, lease } => {
+            let ids = distinct(ids)?;
             let known = find(gateway, upstream, &dialect, &ids, head);
             let bytes = with_known_callback(gateway, &dialect, head, content, &known);
             let intent = Intent::Renew { mailboxes: ids_of(&known), lease, dialect, fields: Vec::new() };
             Ok(Prepared { bytes, intent })
         }
         Reading::Unsubscribe { ids } => {
+            let ids = distinct(ids)?;
             let known = find(gateway, upstream, &dialect, &ids, head);
             let bytes = with_known_callback(gateway, &dialect, head, content, &known);
             Ok(Prepared { bytes, intent: Intent::Unsubscribe(ids_of(&known)) })
         }
         Reading::Subscribe(mut subscribe) => {
+            fits(&subscribe)?;
             let principal = subscribe.subscription.principal.as_deref();
             let user_agent = head.fields.text("user-agent");
             let signing_in = Client { principal, source: client, user_agent };
@@ -154,6 +158,43 @@ pub async fn prepare(
             Ok(Prepared { bytes, intent: Intent::Subscribe(Box::new(subscribed)) })
         }
     }
+}
+
+/// The ids that a request names, each once.
+fn distinct(mut ids: Vec<String>) -> Result<Vec<String>, Response> {
+    let mut seen = HashSet::new();
+    ids.retain(|id| seen.insert(id.clone()));
+    if ids.len() <= poll::MOST_IDS {
+        return Ok(ids);
+    }
+    let most = poll::MOST_IDS;
+    let what =
+        format_args!("too many subscriptions in one request: {}, and at most {most} may be named", ids.len());
+    Err(Response::text(400, what))
+}
+
+/// A mailbox remembers its subscription for as long as it lives: no part of it may be longer than this.
+const LONGEST_PART: usize = 2048;
+
+/// Whether a mailbox can remember the subscription. A part that is too long is named in the answer.
+fn fits(subscribe: &Subscribe) -> Result<(), Response> {
+    let of = &subscribe.subscription;
+    let parts = [
+        (414, "the path", Some(&*of.node)),
+        (431, "the principal", of.principal.as_deref()),
+        (431, "the callback address", of.callback.as_deref()),
+        (431, "the Host", Some(&*of.host)),
+        (431, "the subscription's id", subscribe.renews.as_deref()),
+    ];
+    for (status, part, text) in parts {
+        let length = text.map_or(0, str::len);
+        if length > LONGEST_PART {
+            let what =
+                format_args!("{part} of a subscription has {length} bytes, and may have {LONGEST_PART}");
+            return Err(Response::text(status, what));
+        }
+    }
+    Ok(())
 }
 
 /// Whether what is subscribed to is there already and only goes on: the fields to be set in the answer, which are those
@@ -302,8 +343,9 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
         give_up(gateway, intent).await;
         return Answered::default();
     }
-    let lease = |dialect: &Dialect, granted: Option<Duration>, asked: Option<Duration>| {
-        granted.or(asked).unwrap_or(dialect.default_lease())
+    // A client that is told of a longer lease than its mailbox has would renew it too late.
+    let told = |dialect: &Dialect, granted: Option<Duration>, lease: Duration| {
+        granted.filter(|granted| *granted > lease).and_then(|_| dialect.lease_field(lease))
     };
     let of_body = |dialect: Dialect, mailboxes, lease| {
         dialect.reads_answer().map(|most| Granted { mailboxes, dialect, lease, most })
@@ -312,8 +354,14 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
         Intent::Pass => {}
         Intent::Subscribe(subscribed) => {
             let grant = subscribed.dialect.read_grant(fields);
-            let id = grant.subscription_id.as_deref();
-            let lease = lease(&subscribed.dialect, grant.lease, subscribed.lease);
+            let id = grant.subscription_id.as_deref().filter(|id| id.len() <= LONGEST_PART);
+            if grant.subscription_id.is_some() && id.is_none() {
+                tracing::warn!(
+                    mailbox = %subscribed.mailbox,
+                    "the upstream's Subscription-Id is longer than {LONGEST_PART} bytes: the mailbox is not found by it"
+                );
+            }
+            let lease = gateway.lease(grant.lease, subscribed.lease, &subscribed.dialect);
             if gateway.store.grant(subscribed.mailbox, id, clock::now() + lease).await.is_err() {
                 tracing::warn!(mailbox = %subscribed.mailbox, "the upstream granted a lease too late");
                 return Answered::default();
@@ -324,22 +372,22 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
             for older in &subscribed.replaces {
                 end(gateway, *older, EndedBy::Client).await;
             }
-            let fields = subscribed.fields();
+            let mut fields = subscribed.fields();
+            fields.extend(told(&subscribed.dialect, grant.lease, lease));
             let granted = of_body(subscribed.dialect, vec![subscribed.mailbox], lease);
             return Answered { fields, newcomer: Some(subscribed.newcomer), granted };
         }
-        Intent::Renew { mailboxes, lease: asked, dialect, fields: told } => {
-            let lease = lease(&dialect, dialect.read_grant(fields).lease, asked);
-            for &mailbox in &mailboxes {
-                // One that ended meanwhile is not revived: its messages are gone already.
-                let renewed = gateway.store.grant(mailbox, None, clock::now() + lease).await.is_ok();
-                tracing::debug!(%mailbox, renewed, "lease renewed");
-                if renewed {
-                    gateway.traffic.tell(mailbox, || Happened::Renewed);
-                }
+        Intent::Renew { mailboxes, lease: asked, dialect, fields: mut to_set } => {
+            let grant = dialect.read_grant(fields).lease;
+            let lease = gateway.lease(grant, asked, &dialect);
+            // One that ended meanwhile is not revived: its messages are gone already.
+            for mailbox in gateway.store.renew(&mailboxes, clock::now() + lease).await {
+                tracing::debug!(%mailbox, "lease renewed");
+                gateway.traffic.tell(mailbox, || Happened::Renewed);
             }
+            to_set.extend(told(&dialect, grant, lease));
             let granted = of_body(dialect, mailboxes, lease);
-            return Answered { fields: told, newcomer: None, granted };
+            return Answered { fields: to_set, newcomer: None, granted };
         }
         Intent::Unsubscribe(mailboxes) => {
             for mailbox in mailboxes {

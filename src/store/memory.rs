@@ -79,6 +79,15 @@ impl MailboxStore for MemoryStore {
         self.0.grant(mailbox, subscription_id, lease_ends).map(Receipt::ignore)
     }
 
+    async fn renew(&self, mailboxes: &[MailboxId], lease_ends: Timestamp) -> Vec<MailboxId> {
+        let renewed = |mailbox: &MailboxId| {
+            let receipt = self.0.grant(*mailbox, None, lease_ends).ok()?;
+            receipt.ignore();
+            Some(*mailbox)
+        };
+        mailboxes.iter().filter_map(renewed).collect()
+    }
+
     fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone> {
         self.0.keys(mailbox)
     }

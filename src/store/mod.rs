@@ -287,6 +287,10 @@ pub trait MailboxStore: Send + Sync + 'static {
         lease_ends: Timestamp,
     ) -> Result<(), Gone>;
 
+    /// The upstream renewed the leases of these mailboxes: as one, in one commit if nothing else comes between. Returns
+    /// those that have not ended.
+    async fn renew(&self, mailboxes: &[MailboxId], lease_ends: Timestamp) -> Vec<MailboxId>;
+
     /// What the wire shows of a mailbox.
     fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone>;
 

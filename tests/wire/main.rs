@@ -29,6 +29,7 @@ mod many;
 mod order_and_redelivery;
 mod pace;
 mod poll;
+mod promises;
 mod promtool;
 mod proxy;
 mod reload;

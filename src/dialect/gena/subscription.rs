@@ -18,9 +18,8 @@ const EVENT: &str = "upnp:event";
 /// The lease when neither side names one: what the architecture recommends, 30 minutes.
 pub const DEFAULT_LEASE: Duration = Duration::from_secs(1800);
 
-/// A lease without an end. The first version of the architecture allowed it; clients leave subscriptions
-/// behind, and a mailbox must end some day.
-const INFINITE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// A lease without an end, which the first version of the architecture allowed: longer than any mailbox lives.
+const INFINITE: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The longest list of addresses that is taken.
 const LONGEST_CALLBACK: usize = 2048;
@@ -172,9 +171,13 @@ mod tests {
             (
                 "Callback: <https://no/> <http://a:1/><http://b:2/>\nNT: upnp:event\nTimeout: infinite",
                 "http://a:1/",
-                Some(2_592_000),
+                Some(3_153_600_000),
             ),
-            ("Callback: <http://a/>\nNT: upnp:event\nTimeout: Second-infinite", "http://a/", Some(2_592_000)),
+            (
+                "Callback: <http://a/>\nNT: upnp:event\nTimeout: Second-infinite",
+                "http://a/",
+                Some(3_153_600_000),
+            ),
             ("Callback: <http://a/>\nNT: upnp:event\nTimeout: hours-1, second-7", "http://a/", Some(7)),
             ("Callback: <http://a/>\nNT: upnp:event\nTimeout: Second-x", "http://a/", None),
         ] {

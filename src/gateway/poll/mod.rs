@@ -14,5 +14,5 @@ mod simulation;
 
 pub use events::Events;
 pub use hold::{Answer, Client, answer, come_again};
-pub use request::{Form, PATH, PollRequest, Subscriptions, Target, is_poll, new_key, read};
+pub use request::{Form, MOST_IDS, PATH, PollRequest, Subscriptions, Target, is_poll, new_key, read};
 pub use session::Receipt;

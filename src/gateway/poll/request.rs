@@ -16,7 +16,7 @@ pub fn new_key() -> (PollKey, String) {
 }
 
 /// More subscriptions than a client has at one node.
-const MOST_IDS: usize = 64;
+pub const MOST_IDS: usize = 64;
 
 /// A poll.
 #[derive(Clone, Debug, PartialEq, Eq)]

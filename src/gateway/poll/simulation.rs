@@ -210,7 +210,7 @@ impl World {
         };
         let clients = {
             // Once a mailbox was acknowledged by id it is for good: in some worlds nobody does.
-            let some = seed % 3 != 0;
+            let some = !seed.is_multiple_of(3);
             (0..CLIENTS).map(|_| Client { explicit: some && random.random(), ids: vec![] }).collect()
         };
         let mut world = World {
@@ -243,7 +243,7 @@ impl World {
         self.created += 1;
         let (token, key) =
             (CallbackToken::from_random(self.random.random()), PollKey::from_random(self.random.random()));
-        let mode = if self.created % 2 == 0 { DeliveryMode::Default } else { DeliveryMode::Polling };
+        let mode = if self.created.is_multiple_of(2) { DeliveryMode::Default } else { DeliveryMode::Polling };
         let new = NewMailbox {
             token,
             poll_key: key,

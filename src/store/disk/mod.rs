@@ -46,7 +46,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::task::spawn_blocking;
 
-use super::engine::{self, Engine, Waiting};
+use super::engine::{self, Engine, Receipt, Waiting};
 use super::{
     Bell, Clients, CreateError, Delivery, Due, EndedBy, Ending, Expired, Filter, Found, Gone, Keys, Lookup,
     MailboxReport, MailboxStore, NewMailbox, OfferError, Outlook, Patience, PeekedDrop, PeekedMessage,
@@ -108,6 +108,20 @@ impl MailboxStore for DiskStore {
         // What the upstream granted is so, whether it can be written now or later.
         let _ = receipt.kept().await;
         Ok(())
+    }
+
+    async fn renew(&self, mailboxes: &[MailboxId], lease_ends: Timestamp) -> Vec<MailboxId> {
+        let renew =
+            |mailbox: &MailboxId| Some((*mailbox, self.engine.grant(*mailbox, None, lease_ends).ok()?));
+        // All are handed over before the first is waited for.
+        let renewals: Vec<(MailboxId, Receipt)> = mailboxes.iter().filter_map(renew).collect();
+        let mut renewed = Vec::with_capacity(renewals.len());
+        for (mailbox, receipt) in renewals {
+            // What the upstream granted is so, whether it can be written now or later.
+            let _ = receipt.kept().await;
+            renewed.push(mailbox);
+        }
+        renewed
     }
 
     fn keys(&self, mailbox: MailboxId) -> Result<Keys, Gone> {
