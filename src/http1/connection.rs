@@ -19,8 +19,10 @@ use crate::clock;
 /// How much is read at once. The space is on the stack of the read, not in the connection.
 const READ_SIZE: usize = 8 * 1024;
 
-/// How much of the requests that follow is read ahead while an answer is waited for.
-const READ_AHEAD: usize = 64 * 1024;
+/// How much of the requests that follow is read ahead while an answer is waited for. That it has come is the only way to
+/// see whether the end comes behind it, and it is memory that no budget knows of; so it is little: enough for the stray
+/// line ends that old clients send behind a body.
+const READ_AHEAD: usize = 512;
 
 /// A stream, and what was read from it too early. Nothing is buffered for writing.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub enum Waited {
     Closed,
     /// The time was over.
     Over,
+    /// So much came behind the request that the end of the connection could not be seen any more.
+    Crowded,
 }
 
 /// Why no head came.
@@ -292,20 +296,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.alarm.poll(cx, deadline)
     }
 
-    /// Resolves when the client closes the connection, or half of it, or when it is `deadline`.
+    /// Resolves when the client closes the connection, or half of it, when it is `deadline`, or when the client sends
+    /// more than is read ahead.
     pub async fn closed_by(&mut self, deadline: Instant) -> Waited {
         poll_fn(|cx| match self.poll_closed(cx) {
             Poll::Ready(()) => Poll::Ready(Waited::Closed),
+            Poll::Pending if self.input.len() >= READ_AHEAD => Poll::Ready(Waited::Crowded),
             Poll::Pending => self.alarm.poll(cx, deadline).map(|()| Waited::Over),
         })
         .await
     }
 
-    /// Ready when the client closes the connection, or half of it. Requests that follow are kept, up to a
-    /// bound; beyond it, and behind a request that was kept whole, the end is no longer seen.
+    /// Ready when the client closes the connection, or half of it. What follows is kept, up to a bound, beyond which
+    /// the end is no longer seen.
     pub fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.input.len() < READ_AHEAD {
-            if !matches!(ready!(self.poll_fill(cx)), Ok(n) if n > 0) {
+            if !matches!(ready!(self.poll_fill_with::<READ_AHEAD>(cx)), Ok(n) if n > 0) {
                 return Poll::Ready(());
             }
         }

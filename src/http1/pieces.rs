@@ -39,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 biased;
                 () = stop.cancelled() => break,
                 waited = self.closed_by(clock::in_time(LOOK)) => match waited {
-                    Waited::Closed => return Ok(()),
+                    Waited::Closed | Waited::Crowded => return Ok(()),
                     Waited::Over => continue,
                 },
                 piece = pieces.next() => piece,

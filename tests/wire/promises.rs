@@ -155,6 +155,23 @@ async fn an_answer_whose_connection_is_reset_before_the_next_poll_did_not_arrive
     assert_eq!(gate.metric("pollgate_messages_redelivered_total").await, 1.0);
 }
 
+/// Whoever sends so much behind a held poll that its end cannot be seen is answered at once, and takes nothing with it.
+#[tokio::test]
+async fn a_held_poll_behind_which_much_is_sent_takes_no_message() {
+    let gate = Gate::start().await;
+    let login = gate.login("kari").await;
+    let mut client = gate.client().await;
+    client.send(crate::support::poll(&login, "")).await;
+    gate.held(1).await;
+    client.send(vec![b'x'; 64 * 1024]).await;
+    assert_eq!(client.answer().await.status(), 204);
+    gate.held(0).await;
+    drop(client);
+    gate.deliver(&login, "hello").await;
+    assert_eq!(gate.bodies(&login).await, ["hello"]);
+    assert_eq!(gate.metric("pollgate_messages_redelivered_total").await, 0.0);
+}
+
 #[tokio::test]
 async fn a_request_names_a_bounded_number_of_subscriptions_each_once() {
     let gate = Gate::start().await;

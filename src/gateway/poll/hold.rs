@@ -348,6 +348,8 @@ impl Poll {
                 biased;
                 waited = client.connection.closed_by(until) => match waited {
                     Waited::Closed => return Found::End(PollResult::Gone),
+                    // It takes nothing: whether anybody is still there cannot be seen.
+                    Waited::Crowded => return Found::End(PollResult::Superseded),
                     Waited::Over if until < deadline => return Found::Tick,
                     Waited::Over => return self.look(goes_on, true).await,
                 },

@@ -132,6 +132,23 @@ async fn that_the_client_goes_away_is_seen_and_what_it_says_meanwhile_is_kept() 
     assert_eq!(read(&mut connection).await.unwrap().unwrap().path(), "/a");
 }
 
+#[tokio::test]
+async fn a_client_that_sends_much_behind_its_request_is_not_waited_for() {
+    for (bytes, expected) in
+        [(100, Waited::Over), (511, Waited::Over), (512, Waited::Crowded), (60_000, Waited::Crowded)]
+    {
+        let (mut client, mut connection) = pipe();
+        client.write_all(&vec![b'x'; bytes]).await.unwrap();
+        let waited = connection.closed_by(clock::in_time(Duration::from_millis(20))).await;
+        assert_eq!(waited, expected, "{bytes}");
+        assert!(connection.input.capacity() <= 1024, "{bytes}: {}", connection.input.capacity());
+        if expected == Waited::Over {
+            drop(client);
+            assert_eq!(connection.closed_by(clock::in_time(IDLE)).await, Waited::Closed, "{bytes}");
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn closing_lets_the_answer_arrive() {
     let (mut client, mut connection) = pipe();
