@@ -224,6 +224,11 @@ impl Dialect {
         }
     }
 
+    /// Whether it is one that configured rules describe.
+    pub fn has_rules(&self) -> bool {
+        matches!(self, Self::Webhook(_))
+    }
+
     /// The field of an answer that tells the client this lease, if the dialect has one.
     pub fn lease_field(&self, lease: Duration) -> Option<(&'static str, String)> {
         match self {

@@ -228,9 +228,12 @@ impl Gateway {
         Dialect::of_callback(fields, config.upstreams.iter().find_map(|upstream| upstream.rules.as_ref()))
     }
 
-    /// The lease of a mailbox whose upstream granted this one, or the client's wish if it named none.
+    /// The lease of a mailbox whose upstream granted this one, or the client's wish if it named none. What rules say of
+    /// leases has bounds of its own.
     pub fn lease(&self, granted: Option<Duration>, asked: Option<Duration>, dialect: &Dialect) -> Duration {
-        granted.or(asked).unwrap_or(dialect.default_lease()).min(self.config().limits.max_lease)
+        let lease = granted.or(asked).unwrap_or(dialect.default_lease());
+        let bound = if dialect.has_rules() { Duration::MAX } else { self.config().limits.max_lease };
+        lease.min(bound)
     }
 
     /// Counts and logs what a mailbox lost.

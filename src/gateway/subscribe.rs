@@ -82,7 +82,9 @@ pub struct Subscribed {
     mailbox: MailboxId,
     newcomer: Newcomer,
     poll_key: PollKey,
-    /// The mailboxes that the same subscription had before the client moved to another address.
+    /// The id of the subscription that it renews, if the client named one.
+    renews: Option<String>,
+    /// The mailboxes that the same client has for that subscription.
     replaces: Vec<MailboxId>,
     /// The scheme and the name under which the client knows the gateway.
     scheme: &'static str,
@@ -145,7 +147,9 @@ pub async fn prepare(
             subscribe.subscription.connection = gateway.settings_of(&signing_in);
             subscribe.subscription.dialect = dialect.name().into();
             subscribe.subscription.upstream = upstream.name.as_str().into();
-            let known = find(gateway, upstream, &dialect, subscribe.renews.as_slice(), head);
+            let mut known = find(gateway, upstream, &dialect, subscribe.renews.as_slice(), head);
+            // To name somebody else's subscription gives nobody a say in its mailbox.
+            known.retain(|found| found.subscription.subscriber == subscribe.subscription.subscriber);
             if let Some(fields) = renews(gateway, &dialect, &subscribe, &known, scheme) {
                 let bytes = with_known_callback(gateway, &dialect, head, content, &known);
                 let (mailboxes, lease) = (ids_of(&known), subscribe.lease);
@@ -278,6 +282,7 @@ async fn open(
         mailbox,
         newcomer: gateway.newcomers.add(mailbox),
         poll_key,
+        renews: subscribe.renews,
         replaces,
         scheme,
         host,
@@ -368,9 +373,13 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
             }
             tracing::info!(mailbox = %subscribed.mailbox, "subscribed");
             gateway.traffic.tell(subscribed.mailbox, || Happened::Subscribed);
-            // The upstream calls back to one address a subscription: the older ones are done.
-            for older in &subscribed.replaces {
-                end(gateway, *older, EndedBy::Client).await;
+            // An upstream that ignored the id has granted another subscription beside the older one. If it is the same,
+            // it calls back to one address only: nothing comes to the older mailbox any more, and what waits there moves
+            // along.
+            if id.is_some() && id == subscribed.renews.as_deref() {
+                for older in &subscribed.replaces {
+                    move_on(gateway, *older, subscribed.mailbox).await;
+                }
             }
             let mut fields = subscribed.fields();
             fields.extend(told(&subscribed.dialect, grant.lease, lease));
@@ -402,6 +411,17 @@ pub async fn answered(gateway: &Gateway, intent: Intent, status: u16, fields: &i
 pub async fn give_up(gateway: &Gateway, intent: Intent) {
     if let Intent::Subscribe(subscribed) = intent {
         end(gateway, subscribed.mailbox, EndedBy::Other).await;
+    }
+}
+
+/// A subscription has another mailbox: what waits in the older one is polled with the newer one.
+async fn move_on(gateway: &Gateway, older: MailboxId, newer: MailboxId) {
+    let messages = gateway.store.report(older).map_or(0, |report| report.totals.messages);
+    if messages == 0 {
+        return end(gateway, older, EndedBy::Client).await;
+    }
+    if gateway.store.hand_on(older, newer).await.is_ok() {
+        tracing::info!(mailbox = %older, to = %newer, messages, "the client polls both: its subscription moved");
     }
 }
 

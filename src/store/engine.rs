@@ -333,13 +333,32 @@ impl<J: Journal> Engine<J> {
 
     pub(super) fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<Receipt, Gone> {
         let slot = self.slot(mailbox)?;
+        let older = slot.lock().poll_key;
+        // Those that are polled by the same key go with it.
+        for other in self.find(Lookup::PollKey(older)).into_iter().filter(|found| found.id != mailbox) {
+            let other = self.slot(other.id)?;
+            self.index.write().unwrap_or_else(PoisonError::into_inner).rotate_key(&other, new)?;
+            self.changed_keys(&other)?.ignore();
+        }
         self.index.write().unwrap_or_else(PoisonError::into_inner).rotate_key(&slot, new)?;
+        self.changed_keys(&slot)
+    }
+
+    pub(super) fn hand_on(&self, older: MailboxId, newer: MailboxId) -> Result<Receipt, Gone> {
+        let (older, newer) = (self.slot(older)?, self.slot(newer)?);
+        let key = newer.lock().poll_key;
+        self.index.write().unwrap_or_else(PoisonError::into_inner).hand_on(&older, key)?;
+        self.changed_keys(&older)
+    }
+
+    /// The mailbox is found by other names: the poll that had it begins anew.
+    fn changed_keys(&self, slot: &Arc<Slot<J::Content>>) -> Result<Receipt, Gone> {
         let mut state = slot.lock();
         if state.ended {
             return Err(Gone);
         }
         state.dismiss();
-        Ok(self.record(&slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
+        Ok(self.record(slot, &mut state, Told { row: Row::Changed, wait: true, ..Told::NOTHING }))
     }
 
     pub(super) fn end(

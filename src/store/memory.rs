@@ -97,6 +97,10 @@ impl MailboxStore for MemoryStore {
         Ok(())
     }
 
+    async fn hand_on(&self, older: MailboxId, newer: MailboxId) -> Result<(), Gone> {
+        self.0.hand_on(older, newer).map(Receipt::ignore)
+    }
+
     async fn end(
         &self,
         mailbox: MailboxId,

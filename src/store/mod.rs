@@ -92,7 +92,7 @@ pub struct Shares {
 pub enum Lookup<'a> {
     /// The callback token: one mailbox at most.
     Token(CallbackToken),
-    /// The poll key: one mailbox at most.
+    /// The poll key: one mailbox, and those that were [handed on](MailboxStore::hand_on) to it.
     PollKey(PollKey),
     /// The id that the upstream gave the subscription; at one node, if that is known.
     SubscriptionId {
@@ -297,6 +297,10 @@ pub trait MailboxStore: Send + Sync + 'static {
     /// From now on the mailbox is found by this poll key alone. A poll that is held there loses its turn; one that
     /// had found the mailbox by the old key at this very moment may still be answered.
     async fn rotate_key(&self, mailbox: MailboxId, new: PollKey) -> Result<(), RotateError>;
+
+    /// The client of a mailbox has another one for the same subscription: from now on whoever polls that one polls both,
+    /// and the upstream's id names that one alone. The older one ends with its lease.
+    async fn hand_on(&self, older: MailboxId, newer: MailboxId) -> Result<(), Gone>;
 
     /// Ends a mailbox; what is left in it is dropped as abandoned.
     async fn end(

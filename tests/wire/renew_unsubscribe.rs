@@ -134,3 +134,54 @@ async fn a_renewal_with_an_address_that_is_refused_changes_nothing() {
     gate.deliver(&old, "hello").await;
     assert_eq!(gate.bodies(&old).await, ["hello"]);
 }
+
+/// What waits in the mailbox of a client that comes back at another address is polled with its new key, in order.
+#[tokio::test]
+async fn what_waits_moves_along_with_its_subscription() {
+    let gate = Gate::start().await;
+    let old = gate.login("kari").await;
+    gate.deliver(&old, "before").await;
+    let fields = format!("Subscription-Id: {}\nCall-Back: http://10.1.2.9:4321\n", old.id);
+    let new = gate.login_as(&rvp::login_with("kari", &fields)).await;
+    gate.deliver(&new, "after").await;
+    assert_eq!(gate.poll(&old, "").await.status(), 404);
+    let both = gate.poll(&new, "Prefer: wait=0\nLast-Event-ID: 0\n").await;
+    assert_eq!(crate::support::bodies(&both), ["before", "after"]);
+    let id = both.field("last-event-id").unwrap();
+    assert_eq!(gate.poll(&new, &format!("Prefer: wait=0\nLast-Event-ID: {id}\n")).await.status(), 204);
+    assert_eq!(gate.metric("pollgate_messages_acknowledged_total").await, 2.0);
+    gate.ask(request("UNSUBSCRIBE", "kari", &format!("Subscription-Id: {}\n", new.id))).await;
+    assert_eq!(
+        gate.poll(&new, "Prefer: wait=0\n").await.status(),
+        204,
+        "what was handed on is still there, and empty"
+    );
+}
+
+#[tokio::test]
+async fn to_name_somebody_elses_subscription_ends_nothing() {
+    let gate = Gate::start().await;
+    let victim = gate.login("kari").await;
+    gate.deliver(&victim, "hers").await;
+    // The server ignores the id, and grants another; or it grants the same to anybody.
+    for granted in ["4711".to_owned(), victim.id.clone()] {
+        gate.upstream.script(move |_| answer(&format!("HTTP/1.1 200 OK\nSubscription-Id: {granted}"), ""));
+        let mut stranger = crate::support::Socket::connect_from("127.0.0.2", gate.public).await;
+        stranger
+            .send(rvp::login_with("kari", &format!("Subscription-Id: {}\nCall-Back: {CLIENT}\n", victim.id)))
+            .await;
+        assert_eq!(stranger.answer().await.status(), 200);
+    }
+    assert_eq!(gate.bodies(&victim).await, ["hers"]);
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_the_id_has_granted_another_subscription() {
+    let gate = Gate::start().await;
+    let old = gate.login("kari").await;
+    gate.deliver(&old, "of the old one").await;
+    gate.upstream.script(|_| answer("HTTP/1.1 200 OK\nSubscription-Id: 4711", ""));
+    gate.ask(rvp::login_with("kari", &format!("Subscription-Id: {}\nCall-Back: {CLIENT}\n", old.id))).await;
+    gate.mailboxes(2).await;
+    assert_eq!(gate.bodies(&old).await, ["of the old one"]);
+}

@@ -101,3 +101,27 @@ pub(crate) async fn what_is_known_of_a_mailbox(ground: Ground) {
     assert_eq!(found[0].id, mailbox);
     assert_eq!(*found[0].subscription, new_mailbox(1, ground.now).subscription);
 }
+
+pub(crate) async fn a_mailbox_that_was_handed_on_is_polled_with_the_newer_one(ground: Ground) {
+    let (older, newer) = (ground.mailbox().await, ground.mailbox().await);
+    let lease = ground.now + super::ground::LEASE;
+    for mailbox in [older, newer] {
+        ground.store.grant(mailbox, Some("7"), lease).await.unwrap();
+    }
+    let (old_key, key) =
+        (ground.store.keys(older).unwrap().poll_key, ground.store.keys(newer).unwrap().poll_key);
+    ground.store.hand_on(older, newer).await.unwrap();
+    assert_eq!(ground.find(Lookup::PollKey(old_key)), []);
+    let mut both = ground.find(Lookup::PollKey(key));
+    both.sort_unstable();
+    assert_eq!(both, [older, newer]);
+    assert_eq!(ground.find(Lookup::SubscriptionId { id: "7", node: None }), [newer]);
+    // They go on together, until one of them ends.
+    let next = poll_key(99);
+    ground.store.rotate_key(newer, next).await.unwrap();
+    assert_eq!((ground.find(Lookup::PollKey(key)).len(), ground.find(Lookup::PollKey(next)).len()), (0, 2));
+    ground.store.end(newer, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
+    assert_eq!(ground.find(Lookup::PollKey(next)), [older]);
+    ground.store.end(older, EndedBy::Other, &ground.limits, ground.now).await.unwrap();
+    assert_eq!(ground.find(Lookup::PollKey(next)), []);
+}

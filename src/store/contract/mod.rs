@@ -24,6 +24,7 @@ macro_rules! store_contract {
             finding::by_the_upstreams_id,
             finding::a_new_id_takes_the_place_of_the_old_one,
             finding::a_new_poll_key_takes_the_place_of_the_old_one,
+            finding::a_mailbox_that_was_handed_on_is_polled_with_the_newer_one,
             finding::by_principal,
             finding::what_is_known_of_a_mailbox,
             taking::messages_leave_in_order_when_they_are_acknowledged,

@@ -133,6 +133,13 @@ impl MailboxStore for DiskStore {
         receipt.kept().await.map_err(|_| RotateError::Unavailable)
     }
 
+    async fn hand_on(&self, older: MailboxId, newer: MailboxId) -> Result<(), Gone> {
+        let receipt = self.engine.hand_on(older, newer)?;
+        // The client is about to be given the newer key, whether that can be written now or later.
+        let _ = receipt.kept().await;
+        Ok(())
+    }
+
     async fn end(
         &self,
         mailbox: MailboxId,

@@ -22,6 +22,8 @@ pub(super) struct Index<C> {
     slots: HashMap<MailboxId, Arc<Slot<C>>, FastHash>,
     tokens: HashMap<CallbackToken, Arc<Slot<C>>, FastHash>,
     poll_keys: HashMap<PollKey, Arc<Slot<C>>, FastHash>,
+    /// Mailboxes that are polled by the key of the one that came after them.
+    handed_on: HashMap<PollKey, Vec<Arc<Slot<C>>>, FastHash>,
     subscription_ids: HashMap<Box<str>, Vec<MailboxId>>,
     principals: HashMap<Box<str>, Vec<MailboxId>>,
     /// How many each address has that subscribed.
@@ -49,6 +51,7 @@ impl<C> Default for Index<C> {
             slots: HashMap::default(),
             tokens: HashMap::default(),
             poll_keys: HashMap::default(),
+            handed_on: HashMap::default(),
             subscription_ids: HashMap::new(),
             principals: HashMap::new(),
             subscribers: HashMap::new(),
@@ -97,6 +100,7 @@ impl<C: Clone> Index<C> {
         self.slots.is_empty()
             && self.tokens.is_empty()
             && self.poll_keys.is_empty()
+            && self.handed_on.is_empty()
             && self.subscription_ids.is_empty()
             && self.principals.is_empty()
             && self.subscribers.is_empty()
@@ -107,7 +111,7 @@ impl<C: Clone> Index<C> {
     pub(super) fn insert(&mut self, slot: Arc<Slot<C>>) {
         self.tokens.insert(slot.token, slot.clone());
         let poll_key = slot.lock().poll_key;
-        self.poll_keys.insert(poll_key, slot.clone());
+        self.list_key(poll_key, &slot);
         if let Some(principal) = &slot.subscription.principal {
             self.principals.entry(principal_key(principal).into()).or_default().push(slot.id);
         }
@@ -149,9 +153,44 @@ impl<C: Clone> Index<C> {
             return Err(Gone);
         }
         let older = std::mem::replace(&mut slot.lock().poll_key, new);
-        self.poll_keys.remove(&older);
-        self.poll_keys.insert(new, slot.clone());
+        self.unlist_key(older, slot.id);
+        self.list_key(new, slot);
         Ok(())
+    }
+
+    /// Lets the mailbox be found by the poll key of another one, together with it, and by no id of the upstream.
+    pub(super) fn hand_on(&mut self, slot: &Arc<Slot<C>>, to: PollKey) -> Result<(), Gone> {
+        self.rotate_key(slot, to)?;
+        if let Some(id) = slot.lock().subscription_id.take() {
+            remove_from(&mut self.subscription_ids, &id, slot.id);
+        }
+        Ok(())
+    }
+
+    fn list_key(&mut self, key: PollKey, slot: &Arc<Slot<C>>) {
+        match self.poll_keys.entry(key) {
+            Entry::Vacant(place) => _ = place.insert(slot.clone()),
+            // After a restart the older one comes first.
+            Entry::Occupied(mut place) if place.get().id < slot.id => {
+                let older = place.insert(slot.clone());
+                self.handed_on.entry(key).or_default().push(older);
+            }
+            Entry::Occupied(_) => self.handed_on.entry(key).or_default().push(slot.clone()),
+        }
+    }
+
+    fn unlist_key(&mut self, key: PollKey, mailbox: MailboxId) {
+        let mut others = self.handed_on.remove(&key).unwrap_or_default();
+        others.retain(|other| other.id != mailbox);
+        if self.poll_keys.get(&key).is_some_and(|slot| slot.id == mailbox) {
+            match others.pop() {
+                Some(other) => _ = self.poll_keys.insert(key, other),
+                None => _ = self.poll_keys.remove(&key),
+            }
+        }
+        if !others.is_empty() {
+            self.handed_on.insert(key, others);
+        }
     }
 
     /// The mailbox is found no more; it stays until it is [removed](Self::remove).
@@ -159,7 +198,7 @@ impl<C: Clone> Index<C> {
         if self.tokens.remove(&slot.token).is_none() {
             return;
         }
-        self.poll_keys.remove(&state.poll_key);
+        self.unlist_key(state.poll_key, slot.id);
         if let Some(id) = &state.subscription_id {
             remove_from(&mut self.subscription_ids, id, slot.id);
         }
@@ -202,7 +241,13 @@ impl<C: Clone> Index<C> {
         };
         match wanted {
             Lookup::Token(token) => self.tokens.get(&token).map(found).into_iter().collect(),
-            Lookup::PollKey(key) => self.poll_keys.get(&key).map(found).into_iter().collect(),
+            Lookup::PollKey(key) => {
+                let mut all: Vec<Found> = self.poll_keys.get(&key).map(found).into_iter().collect();
+                if !self.handed_on.is_empty() {
+                    all.extend(self.handed_on.get(&key).into_iter().flatten().map(found));
+                }
+                all
+            }
             Lookup::SubscriptionId { id, node } => {
                 let mut at_node = all(self.subscription_ids.get(id));
                 at_node.retain(|found| node.is_none_or(|node| &*found.subscription.node == node));
