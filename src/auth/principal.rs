@@ -8,6 +8,8 @@ use std::collections::HashMap;
 
 use percent_encoding::percent_decode_str;
 
+use crate::mailbox::fold_case;
+
 /// Who is which principal against the rule: a line `user: name` each.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Map(HashMap<Box<str>, Vec<Box<str>>>);
@@ -35,12 +37,12 @@ impl Map {
         let reduced = user.rsplit('\\').next().unwrap_or_default();
         let reduced = reduced.split_once('@').map_or(reduced, |(user, _)| user);
         // A principal may be called by the whole, as `kari@example.com` is.
-        let all = [reduced, user].map(str::to_lowercase);
+        let all = [reduced, user].map(fold_case);
         all.into_iter().filter(|name| !name.is_empty()).map(Into::into).collect()
     }
 }
 
-/// The name at the end of a principal's URL, without case.
+/// The name at the end of a principal's URL, without [case](fold_case).
 pub(super) fn name(url: &str) -> Option<String> {
     let path = match url.split_once("://") {
         Some((_, rest)) => rest.split_once('/')?.1,
@@ -48,7 +50,7 @@ pub(super) fn name(url: &str) -> Option<String> {
     };
     let path = path.split(['?', '#']).next().unwrap_or_default().trim_end_matches('/');
     let name = percent_decode_str(path.rsplit('/').next().unwrap_or_default());
-    Some(name.decode_utf8().ok()?.to_lowercase()).filter(|name| !name.is_empty())
+    Some(fold_case(&name.decode_utf8().ok()?)).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -67,6 +69,8 @@ mod tests {
             (r"DOMAIN\kari", "http://im.example.com/instmsg/aliases/kari", true),
             (r"DOMAIN\Kari@x", "http://im.example.com/instmsg/aliases/kari", true),
             ("kari@example.com", "http://im.example.com/instmsg/aliases/kari", true),
+            ("\u{212a}ari", "http://im.example.com/instmsg/aliases/kari", false),
+            ("kari", "http://im.example.com/instmsg/aliases/%E2%84%AAari", false),
             ("kari@example.com", "http://im.example.com/instmsg/aliases/Kari%40example.com", true),
             ("jörg", "http://im.example.com/instmsg/aliases/J%C3%96RG?x", true),
             ("kari", "kari", true),

@@ -14,6 +14,9 @@ use crate::http1::{HeadError, HeadLimits, Headers, RequestHead};
 const X_FORWARDED_FOR: &str = "X-Forwarded-For";
 const FORWARDED: &str = "Forwarded";
 
+/// What servers that hand fields on as variables (RFC 3875 §4.1.18) cannot tell from `X-Forwarded-For`.
+const LOOK_ALIKES: [&str; 3] = ["X_Forwarded_For", "X-Forwarded_For", "X_Forwarded-For"];
+
 /// More than the longest that is added to a head.
 const ADDED: usize = 128;
 
@@ -64,7 +67,9 @@ pub fn announce(
         }
     }
     value.extend_from_slice(written(by, peer).as_bytes());
-    let bytes = head.with_the_only(&[X_FORWARDED_FOR, FORWARDED], name(by), &value);
+    let mut unvouched = vec![X_FORWARDED_FOR, FORWARDED];
+    unvouched.extend(LOOK_ALIKES);
+    let bytes = head.with_the_only(&unvouched, name(by), &value);
     let limits = HeadLimits { bytes: limits.bytes + ADDED, fields: limits.fields + 1 };
     let parsed = RequestHead::parse(&bytes, limits)?;
     Ok(parsed.map_or(head, |(head, _)| head))

@@ -120,7 +120,12 @@ pub async fn prepare(
     if !config.polling.poll_support {
         return pass(Intent::Pass);
     }
-    match dialect.read_request(head, content, &upstream.server_names, client) {
+    let reading = dialect.read_request(head, content, &upstream.server_names, client);
+    if let Some(what) = unread_callback(&dialect, head, &reading) {
+        tracing::info!(%client, what, "subscription refused");
+        return Err(Response::text(400, what));
+    }
+    match reading {
         Reading::Other => pass(Intent::Pass),
         Reading::Invalid { status, what } => {
             tracing::info!(%client, status, what, "subscription refused");
@@ -162,6 +167,33 @@ pub async fn prepare(
             Ok(Prepared { bytes, intent: Intent::Subscribe(Box::new(subscribed)) })
         }
     }
+}
+
+/// Why a request must not go on that may hold a callback address which nobody has looked at: the server could be aimed
+/// at any address by it.
+fn unread_callback(dialect: &Dialect, head: &RequestHead, reading: &Reading) -> Option<&'static str> {
+    let fields = &head.fields;
+    let exchange = fields.contains("call-back");
+    let gena = fields.contains("callback");
+    let of_gena =
+        gena || fields.contains("sid") || fields.text("nt").is_some_and(|nt| nt.starts_with("upnp:"));
+    if exchange && of_gena {
+        return Some(
+            "fields of two kinds of subscription: Call-Back is of RVP and WebDAV; CALLBACK, SID and NT are of GENA",
+        );
+    }
+    if !exchange && !gena {
+        return None;
+    }
+    let is_read = match (dialect.name(), reading) {
+        (_, Reading::Invalid { .. }) => true,
+        ("gena", Reading::Subscribe(_)) => gena,
+        ("rvp" | "webdav", Reading::Subscribe(_)) => exchange,
+        // The URL of a principal.
+        ("rvp", Reading::Other) => exchange && head.method() == "SUBSCRIBE",
+        _ => false,
+    };
+    (!is_read).then_some("a callback address where the gateway knows no subscription: this upstream's dialect has none of this form")
 }
 
 /// The ids that a request names, each once.

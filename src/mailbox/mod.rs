@@ -11,7 +11,7 @@
 //! - [`Mailbox`]: offer, begin a poll, take, settle, acknowledge, expire, replay, end. Of a message it
 //!   keeps what it decides by ([`Buffered`]); where the message itself is, is its store's business.
 //! - [`Change`]: what an operation changed, for a store that follows it elsewhere.
-//! - [`Subscription`]: whose mailbox it is.
+//! - [`Subscription`]: whose mailbox it is; [`normal_path`](normal_path()): when two paths are the same.
 //! - [`ConnectionSettings`]: how its client wants to be told; [`OwnSettings`]: as its user typed it.
 //! - [`Pace`]: how often a mailbox may be polled in vain.
 //!
@@ -37,6 +37,7 @@ mod limits;
 mod message;
 #[cfg(test)]
 mod model;
+mod normal;
 mod pace;
 mod plan;
 mod queue;
@@ -58,6 +59,7 @@ pub use dropped::{DropReason, DroppedMessage, Lost};
 pub use id::{CallbackToken, EventId, HandoutId, MailboxId, PollKey};
 pub use limits::{Bound, LifeTimes, LifeTimesError, Limits, Overflow};
 pub use message::{Class, Message, TYPING_LIFE_TIME};
+pub use normal::{fold_case, normal_path};
 pub use pace::Pace;
 pub use plan::{Candidate, Plan, Refusal, Superseded, View, plan};
 pub use queue::{Mailbox, Replayed, Snapshot};

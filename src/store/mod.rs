@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 
 use crate::mailbox::{
     Acknowledgement, Batch, CallbackToken, EventId, Limits, Lost, MailboxId, Message, Offered, Pace, PollKey,
-    Subscription, Take, Timestamp,
+    Subscription, Take, Timestamp, fold_case, normal_path,
 };
 
 pub use caught::is_caught;
@@ -439,12 +439,13 @@ pub trait MailboxStore: Send + Sync + 'static {
     fn oldest(&self) -> Option<Timestamp>;
 }
 
-/// Under what a principal's URL is found: without scheme, default port, case, and closing slash.
+/// Under what a principal's URL is found: without scheme, default port, query, [case](fold_case) and closing slash, and its path
+/// in the [normal form](normal_path).
 pub fn principal_key(url: &str) -> String {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let authority = authority.strip_suffix(":80").unwrap_or(authority);
-    format!("{authority}{}", path.trim_end_matches('/')).to_lowercase()
+    fold_case(&format!("{authority}{}", normal_path(path).trim_end_matches('/')))
 }
 
 /// What counts as one address: of IPv6 the network of 64 bits, since whoever has one has all its addresses
@@ -470,12 +471,17 @@ mod tests {
             "http://IM.example.com:80/instmsg/aliases/Kari/",
             "im.example.com/instmsg/aliases/kari",
             "HTTP://im.example.com/instmsg/aliases/kari",
+            "http://im.example.com/instmsg/aliases/k%61ri",
+            "http://im.example.com/instmsg/aliases/kari?x",
+            "http://im.example.com//instmsg/x/../aliases/./kari#y",
         ] {
             assert_eq!(principal_key(same), key, "{same}");
         }
-        for other in
-            ["http://im.example.com:8080/instmsg/aliases/kari", "http://im.example.com/instmsg/aliases/karin"]
-        {
+        for other in [
+            "http://im.example.com:8080/instmsg/aliases/kari",
+            "http://im.example.com/instmsg/aliases/karin",
+            "http://im.example.com/instmsg/aliases/\u{212a}ari",
+        ] {
             assert_ne!(principal_key(other), key, "{other}");
         }
     }

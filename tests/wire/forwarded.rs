@@ -142,3 +142,14 @@ async fn those_behind_a_proxy_have_a_share_each_and_its_connections_have_no_boun
         connections.push(socket);
     }
 }
+
+/// Servers that hand fields on as variables cannot tell `X_Forwarded_For` from the field that the gateway vouches for.
+#[tokio::test]
+async fn what_looks_like_the_field_that_is_vouched_for_goes() {
+    let gate = Gate::with(|config| config.upstreams[0].forwarded = Some(Forwarded::XForwardedFor)).await;
+    let head = "GET / HTTP/1.1\nHost: im.example\nX_Forwarded_For: 10.9.9.9\nX-FORWARDED_FOR: 10.9.9.9\n\
+                x_forwarded-for: 10.9.9.9";
+    assert_eq!(gate.ask(text(head, "")).await.status(), 200);
+    let raw = String::from_utf8(gate.upstream.last().raw().to_vec()).unwrap();
+    assert!(!raw.contains("10.9.9.9") && raw.contains("X-Forwarded-For: 127.0.0.1"), "{raw}");
+}

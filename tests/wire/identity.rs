@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use pollgate::config::Config;
 
+use pollgate::dialect::Choice;
+
 use crate::support::{Gate, Message, Socket, Step, Upstream, text, until};
 
 /// An upstream that remembers for each connection who logged in on it, and answers with that name.
@@ -231,4 +233,51 @@ async fn other_challenges_cost_no_connection() {
         }
     }
     assert_eq!(gate.upstream.connections(), 1);
+}
+
+/// A server must not be aimed at an address that nobody has looked at.
+#[tokio::test]
+async fn no_callback_address_goes_on_unread() {
+    for choice in [Choice::Auto, Choice::Rvp, Choice::Gena, Choice::Webdav] {
+        let gate = Gate::with(|config| config.upstreams[0].dialect = choice).await;
+        for (method, fields) in [
+            ("SUBSCRIBE", "Call-Back: http://10.9.9.9:80/\nSID: x\n"),
+            (
+                "SUBSCRIBE",
+                "Call-Back: http://10.9.9.9:80/\nNT: upnp:event\nCALLBACK: <http://10.9.9.9:80/>\n",
+            ),
+            ("UNSUBSCRIBE", "Call-Back: http://10.9.9.9:80/\nSubscription-Id: 7\n"),
+            ("UNSUBSCRIBE", "CALLBACK: <http://10.9.9.9:80/>\nSID: uuid:7\n"),
+            ("subscribe", "Call-Back: http://10.9.9.9:80/\n"),
+            ("NOTIFY", "CALLBACK: <http://10.9.9.9:80/>\n"),
+        ] {
+            let head = format!(
+                "{method} /instmsg/aliases/kari HTTP/1.1\nHost: im.example\n{fields}Content-Length: 0"
+            );
+            assert_eq!(gate.ask(text(&head, "")).await.status(), 400, "{choice:?} {method} {fields}");
+        }
+        assert!(gate.upstream.seen().is_empty(), "{choice:?}");
+        gate.mailboxes(0).await;
+    }
+}
+
+/// Neither the upstream nor a log learns of a key, in whatever way its path is written.
+#[tokio::test]
+async fn the_gateways_own_paths_are_its_own_however_they_are_written() {
+    let gate = Gate::start().await;
+    let login = gate.login("kari").await;
+    let seen = gate.upstream.seen().len();
+    let key = login.poll.strip_prefix("/.pollgate/").unwrap();
+    for path in [
+        format!("//.pollgate/{key}"),
+        format!("/%2epollgate/{key}"),
+        format!("/x/../.pollgate/{key}"),
+        format!("/./%2Epollgat%65/{key}"),
+    ] {
+        let head = format!("GET {path} HTTP/1.1\nHost: im.example\nPrefer: wait=0");
+        assert_eq!(gate.ask(text(&head, "")).await.status(), 204, "{path}");
+        let head = format!("PUT {path} HTTP/1.1\nHost: im.example\nContent-Length: 0");
+        assert_eq!(gate.ask(text(&head, "")).await.status(), 405, "{path}");
+    }
+    assert_eq!(gate.upstream.seen().len(), seen);
 }

@@ -47,10 +47,15 @@ pub(super) fn may_connect(address: SocketAddr, here: bool, rules: &Rules<'_>) ->
     let is_ours = |listener: &SocketAddr| {
         let own = listener.ip().to_canonical();
         let everywhere = own.is_unspecified() && (here || ip.is_loopback() || ip.is_unspecified());
-        listener.port() == address.port() && (own == ip || everywhere)
+        let is_carried_on_to = |ip| embedded(ip).is_some_and(|ip| own == ip || own.is_unspecified());
+        let reaches = own == ip || everywhere || matches!(ip, IpAddr::V6(ip) if is_carried_on_to(ip));
+        listener.port() == address.port() && reaches
     };
     if rules.listeners.iter().any(is_ours) {
         return Err(Forbidden::Gateway);
+    }
+    if is_nobody(ip) {
+        return Err(Forbidden::Special);
     }
     if rules.allow.iter().any(|net| net.contains(&ip)) {
         return Ok(());
@@ -62,6 +67,22 @@ pub(super) fn may_connect(address: SocketAddr, here: bool, rules: &Rules<'_>) ->
         return Ok(());
     }
     Err(Forbidden::Unlisted)
+}
+
+/// Whether it is no host's address, in any way to write that: to connect to it is to connect to this machine. Nothing
+/// that is listed changes that.
+fn is_nobody(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[0] == 0,
+        IpAddr::V6(ip) => {
+            ip.is_unspecified() || embedded(ip).is_some_and(|ip| ip.octets()[0] == 0 && !is_v6_loopback(ip))
+        }
+    }
+}
+
+/// `::1` has the shape of an IPv4-compatible address, and is none.
+fn is_v6_loopback(compatible: Ipv4Addr) -> bool {
+    compatible == Ipv4Addr::new(0, 0, 0, 1)
 }
 
 /// Whether an address means something else than one other host of a network that is routed (RFC 6890).
@@ -123,6 +144,30 @@ mod tests {
     }
 
     #[test]
+    fn no_address_at_all_is_never_connected_to_whatever_is_listed() {
+        let all = &["0.0.0.0/0", "::/0"];
+        for address in
+            ["0.0.0.0", "0.1.2.3", "[::]", "[::ffff:0.0.0.0]", "[::0.1.2.3]", "[64:ff9b::]", "[2002::]"]
+        {
+            for port in [8080, 1234] {
+                let address = format!("{address}:{port}");
+                assert!(check(&address, all, CLIENT, false).is_err(), "{address}");
+            }
+        }
+        // What is carried on to a listener's own address is the listener.
+        for address in ["[64:ff9b::10.0.0.1]:9180", "[::ffff:10.0.0.1]:9180", "[::1]:8080"] {
+            assert_eq!(check(address, all, CLIENT, false), Err(Forbidden::Gateway), "{address}");
+        }
+        for written in
+            ["http://0:1234/", "http://0x0:1234/", "http://00.0.0.0:1234/", "http://[::ffff:0:0]:1234/"]
+        {
+            let url = url::Url::parse(written).unwrap();
+            let address = url.socket_addrs(|| None).unwrap()[0];
+            assert_eq!(check(&address.to_string(), all, CLIENT, false), Err(Forbidden::Special), "{written}");
+        }
+    }
+
+    #[test]
     fn only_the_subscribers_own_address_unless_more_is_listed() {
         for (address, allow, expected) in [
             ("10.1.2.3:1234", &[][..], Ok(())),
@@ -178,9 +223,6 @@ mod tests {
             ("[fc00::1]", "fc00::/7"),
             ("224.0.0.1", "224.0.0.0/4"),
             ("[ff02::1]", "ff00::/8"),
-            ("0.0.0.0", "0.0.0.0/8"),
-            ("0.1.2.3", "0.0.0.0/8"),
-            ("[::]", "::/128"),
             ("255.255.255.255", "255.255.255.255/32"),
             ("240.0.0.1", "240.0.0.0/4"),
         ] {

@@ -1,10 +1,11 @@
 //! What a poll asks for.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::http1::{Headers, RequestHead, Response};
-use crate::mailbox::{EventId, PollKey};
+use crate::mailbox::{EventId, PollKey, normal_path};
 
 /// The path under which mailboxes are polled.
 pub const PATH: &str = "/.pollgate/";
@@ -107,12 +108,27 @@ fn split_quality(range: &str) -> (&str, f32) {
 
 /// Whether a request is a poll, rather than one to be passed on.
 pub fn is_poll(head: &RequestHead) -> bool {
-    head.method() == "POLL" || head.path().starts_with(PATH)
+    head.method() == "POLL" || own_path(head.path()).is_some()
+}
+
+/// What stands behind [`PATH`], if the path is one of the gateway's own, however it is written: a server that reads it
+/// otherwise must not be given a key.
+fn own_path(path: &str) -> Option<Cow<'_, str>> {
+    if let Some(rest) = path.strip_prefix(PATH).filter(|rest| !rest.contains(['/', '%'])) {
+        return Some(rest.into());
+    }
+    let may_mean_another = path.contains(['%', '\\']) || path.contains("//") || path.contains("/.");
+    if !may_mean_another {
+        return None;
+    }
+    let normal = normal_path(&path.replace('\\', "/"));
+    let own = normal.strip_prefix(PATH).map(str::to_owned);
+    own.or_else(|| (normal == PATH.trim_end_matches('/')).then(String::new)).map(Into::into)
 }
 
 /// Reads a poll; what is wrong with it comes as its answer.
 pub fn read(head: &RequestHead, client: IpAddr) -> Result<PollRequest, Response> {
-    let target = match head.path().strip_prefix(PATH) {
+    let target = match own_path(head.path()) {
         Some(key) => {
             if head.method() != "POLL" && head.method() != "GET" {
                 return Err(Response::text(405, "a mailbox is polled").with("Allow", "GET, POLL"));
@@ -175,6 +191,16 @@ mod tests {
             ("GET /node HTTP/1.1\nHost: h".into(), false),
             ("poll /node HTTP/1.1\nHost: h".into(), false),
             ("GET /x/.pollgate/ HTTP/1.1\nHost: h".into(), false),
+            (format!("GET //.pollgate/{KEY} HTTP/1.1\nHost: h"), true),
+            (format!("GET /%2epollgate/{KEY} HTTP/1.1\nHost: h"), true),
+            (format!("GET /%2Epoll%67ate/{KEY} HTTP/1.1\nHost: h"), true),
+            (format!("GET /x/../.pollgate/{KEY} HTTP/1.1\nHost: h"), true),
+            (format!("GET /x/%2e%2E/./.pollgate/{KEY} HTTP/1.1\nHost: h"), true),
+            (format!("GET /\\.pollgate/{KEY} HTTP/1.1\nHost: h"), true),
+            ("GET /.pollgate HTTP/1.1\nHost: h".into(), true),
+            ("GET /.pollgate/../x HTTP/1.1\nHost: h".into(), false),
+            ("GET /.well-known/x HTTP/1.1\nHost: h".into(), false),
+            ("GET /a%20b//c HTTP/1.1\nHost: h".into(), false),
         ] {
             assert_eq!(is_poll(&head(&request)), is, "{request}");
         }
