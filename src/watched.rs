@@ -5,9 +5,9 @@
 //! once.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, SystemTime};
 
@@ -171,14 +171,47 @@ fn load_all(paths: &[PathBuf]) -> Result<(Vec<Vec<u8>>, Vec<Version>), Unusable>
 fn load(path: &PathBuf) -> io::Result<(Vec<u8>, Version)> {
     let mut file = File::open(path)?;
     let version = file.metadata()?.into();
+    Ok((read_from(&mut file)?, version))
+}
+
+/// The bytes of a file that people write: as they mean it, without the mark that some editors put in front.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_from(&mut File::open(path)?)
+}
+
+/// The same of a file that is open, or of the first bytes of one.
+pub fn read_from(file: &mut impl io::Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    Ok((bytes, version))
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is UTF-16 text: save it as UTF-8"));
+    }
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    Ok(bytes)
 }
+
+/// Of UTF-8 (RFC 3629 §6).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        for (bytes, text) in [
+            (&b"\xef\xbb\xbfkari:x"[..], Some("kari:x")),
+            (b"kari:\xef\xbb\xbf", Some("kari:\u{feff}")),
+            (b"\xef\xbb", Some("")),
+            (b"", Some("")),
+            (b"\xff\xfek\0", None),
+            (b"\xfe\xff\0k", None),
+        ] {
+            let read =
+                read_from(&mut &bytes[..]).ok().map(|bytes| String::from_utf8(bytes).unwrap_or_default());
+            assert_eq!(read.as_deref(), text, "{bytes:?}");
+        }
+    }
 
     use super::*;
 

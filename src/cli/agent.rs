@@ -21,6 +21,7 @@ use crate::http1::accept;
 use crate::mailbox::DeliveryMode;
 use crate::registry;
 use crate::tls::Trust;
+use crate::watched;
 
 /// Let a client that listens for callbacks work through a firewall
 ///
@@ -179,7 +180,8 @@ fn client_settings(path: &Path) -> anyhow::Result<Delivery> {
 }
 
 fn credentials(path: &Path) -> anyhow::Result<Credentials> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let bytes = watched::read(path).with_context(|| path.display().to_string())?;
+    let text = String::from_utf8(bytes).with_context(|| path.display().to_string())?;
     let Some((user, password)) = text.lines().next().and_then(|line| line.split_once(':')) else {
         bail!("{}: the first line must be USER:PASSWORD", path.display());
     };

@@ -8,6 +8,7 @@ use super::resolve::{Files, For, resolve};
 use super::value::Table;
 use super::{Config, Overrides, Token, env, file, files, webhook};
 use crate::tls;
+use crate::watched;
 
 /// The file that is read when none is named, if it exists.
 pub const DEFAULT_PATH: &str = "/etc/pollgate/pollgate.toml";
@@ -88,7 +89,7 @@ pub(super) fn read(path: &Path) -> Result<String, LoadError> {
         let source = Source::File { path: path.to_owned(), line };
         LoadError::new(vec![Problem { source, key: String::new(), sentence }])
     };
-    let bytes = std::fs::read(path).map_err(|error| problem(None, format!("cannot be read: {error}")))?;
+    let bytes = watched::read(path).map_err(|error| problem(None, format!("cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + valid.iter().filter(|byte| **byte == b'\n').count();

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use subtle::ConstantTimeEq;
 
+use crate::watched;
+
 /// What operators show to be let in (RFC 6750). `Debug` hides it, and no error repeats it.
 #[derive(Clone)]
 pub struct Token(Box<str>);
@@ -33,10 +35,10 @@ const LONGEST: usize = 4096;
 impl Token {
     /// Reads the file: the token is its text, without the white space around it.
     pub fn read(path: &Path) -> Result<Self, TokenError> {
-        let mut text = Vec::new();
         // Never more than needed: the file may be any, such as a device.
-        let read = File::open(path).and_then(|file| file.take(LONGEST as u64 * 2).read_to_end(&mut text));
-        read.map_err(TokenError::Unreadable)?;
+        let start = File::open(path).map(|file| file.take(LONGEST as u64 * 2));
+        let text =
+            start.and_then(|mut start| watched::read_from(&mut start)).map_err(TokenError::Unreadable)?;
         Self::parse(text.trim_ascii())
     }
 

@@ -12,9 +12,6 @@ use super::{Algorithm, Use};
 /// Why an `Authorization: Digest` was not understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    /// It is not UTF-8.
-    #[error("it is not UTF-8")]
-    NotText,
     /// It does not follow the grammar.
     #[error("it is not a list of parameters")]
     Grammar,
@@ -75,7 +72,11 @@ impl Authorization {
         if !scheme.eq_ignore_ascii_case(b"digest") {
             return None;
         }
-        Some(std::str::from_utf8(rest).map_err(|_| Malformed::NotText).and_then(Self::read_parameters))
+        // Some clients write names in Latin-1, which RFC 2617 left open, and hash them in UTF-8 as all do.
+        Some(match std::str::from_utf8(rest) {
+            Ok(text) => Self::read_parameters(text),
+            Err(_) => Self::read_parameters(&rest.iter().copied().map(char::from).collect::<String>()),
+        })
     }
 
     fn read_parameters(text: &str) -> Result<Self, Malformed> {

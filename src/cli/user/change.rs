@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use crate::watched;
+
 /// Changes a file, or makes it: `change` is given what it says, and says what it shall say, if anything is to
 /// change; what it returns beside that is returned.
 pub(super) fn change<T>(
@@ -26,7 +28,7 @@ pub(super) fn change<T>(
     // The file itself is another one afterwards: the lock is its folder's, until this is dropped.
     let lock = File::open(&folder)?;
     lock.lock()?;
-    let (before, old) = match fs::read(&path) {
+    let (before, old) = match watched::read(&path) {
         Ok(before) => (before, Some(fs::metadata(&path)?)),
         Err(error) if error.kind() == ErrorKind::NotFound => (Vec::new(), None),
         Err(error) => return Err(error),

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{BAD_USAGE, Global, output};
 use crate::auth::htdigest::{self, BadName, Users};
 use crate::config::Overrides;
+use crate::watched;
 
 #[derive(Debug, Args)]
 pub(super) struct UserArgs {
@@ -113,7 +114,7 @@ fn report(file: &Path, realm: &str, args: &OneArgs, done: &str) -> anyhow::Resul
 }
 
 fn list(file: &Path, realm: &str, json: bool) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read(file).with_context(|| file.display().to_string())?;
+    let text = watched::read(file).with_context(|| file.display().to_string())?;
     let (users, malformed) = Users::read(&text, realm);
     for line in malformed {
         eprintln!("pollgate: {}:{line}: this line is malformed", file.display());
