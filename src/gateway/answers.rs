@@ -39,7 +39,7 @@ pub struct PassingAnswer {
 impl PassingAnswer {
     /// An answer with these fields.
     pub fn new(gateway: &Gateway, granted: Granted, fields: FieldList) -> Self {
-        Self { granted, fields, content: Vec::new(), room: gateway.room() }
+        Self { granted, fields, content: Vec::new(), room: gateway.client_room(Arc::default()) }
     }
 
     /// More of its body passes. Whether that can be kept.

@@ -17,6 +17,7 @@ use lru::LruCache;
 use super::pace::{Bucket, Rate, TooFast};
 use crate::clock;
 use crate::config::EdgeLimits;
+use crate::http1::Budget;
 use crate::store::network_of;
 
 /// How many addresses are remembered that left before their bucket was full again. Each takes less than a
@@ -99,6 +100,8 @@ struct Share {
     holders: AtomicU64,
     connections: AtomicU64,
     held_polls: AtomicU64,
+    /// What the bodies of its requests take in memory.
+    bodies: Arc<Budget>,
     requests: Bucket,
 }
 
@@ -189,6 +192,7 @@ impl Counts {
                 holders: AtomicU64::new(0),
                 connections: AtomicU64::new(0),
                 held_polls: AtomicU64::new(0),
+                bodies: Arc::default(),
                 requests: Bucket::full_at(gone.pop(&address).unwrap_or(0)),
             })
         };
@@ -234,6 +238,11 @@ impl Guest {
 
     fn share(&self) -> &Arc<Share> {
         &self.behind.as_deref().unwrap_or(&self.own).share
+    }
+
+    /// What the bodies of this address take in memory.
+    pub fn bodies(&self) -> Arc<Budget> {
+        self.share().bodies.clone()
     }
 
     /// A place to wait in, if this address has one left.

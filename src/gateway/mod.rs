@@ -151,9 +151,17 @@ impl Gateway {
         }
     }
 
-    /// What the body of a request takes its memory from.
+    /// What the body of a callback takes its memory from: all there is.
     pub fn room(&self) -> Allowance {
         self.bodies.allowance(self.config().limits.body_bytes_in_flight)
+    }
+
+    /// What the body of a client's request takes its memory from, and of that no more than its address's share: half.
+    /// A quarter of all is kept for callbacks, so that no client keeps a message out.
+    pub fn client_room(&self, address: Arc<Budget>) -> Allowance {
+        let all = self.config().limits.body_bytes_in_flight;
+        let of_clients = all - all / 4;
+        self.bodies.allowance(of_clients).of_sender(address, of_clients.div_ceil(2))
     }
 
     /// The address at which the upstream is to call back with this token, over `httpu` if the client wanted that

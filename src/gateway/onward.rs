@@ -35,6 +35,7 @@ pub(super) async fn pass(
     peer: SocketAddr,
     client: IpAddr,
     tether: Option<Arc<Tether>>,
+    room: Allowance,
 ) -> Passed {
     let version = head.version;
     let way_in = WayIn {
@@ -46,7 +47,7 @@ pub(super) async fn pass(
         },
     };
     let asker = Asker { client, way_in, tether, origin: None };
-    match prepare(gateway, &mut connection, head, peer, asker).await {
+    match prepare(gateway, &mut connection, head, peer, asker, room).await {
         Ok((request, passage)) => {
             Exchange::new(connection, request, passage, limits(gateway).times).run().await
         }
@@ -65,9 +66,9 @@ async fn prepare(
     head: RequestHead,
     peer: SocketAddr,
     asker: Asker,
+    mut room: Allowance,
 ) -> Result<(Request, Passage), Response> {
     let most = gateway.config().limits.body_bytes;
-    let mut room = gateway.room();
     let way_in = asker.way_in;
     let keep_alive = head.keep_alive();
     let head = hop::received(head).map_err(refusal)?;

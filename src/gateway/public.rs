@@ -27,7 +27,7 @@ use super::{Gateway, descriptors, forwarded, onward, poll, serve_limits, tls, wh
 use crate::clock;
 use crate::http1::{
     Connection, Framing, ReadHeadError, Reply, RequestHead, Response, ServeLimits, Times, Version,
-    answer_to_bad_head, read_body,
+    answer_to_bad_head, pass_over_body,
 };
 use crate::mailbox::Outcome;
 use crate::tls::Stream;
@@ -225,7 +225,8 @@ impl Public {
                 self.separate(line);
             }
             let (connection, tether) = (line.connection.take()?, line.tether.clone());
-            let passed = onward::pass(&self.gateway, connection, head, line.peer, client, tether);
+            let room = self.gateway.client_room(line.guest.bodies());
+            let passed = onward::pass(&self.gateway, connection, head, line.peer, client, tether, room);
             let passed = Box::pin(passed).await;
             line.connection = passed.connection;
             if passed.challenged {
@@ -261,8 +262,7 @@ impl Public {
         connection: &mut Connection<Stream>,
         head: &RequestHead,
     ) -> Result<(), Response> {
-        let mut room = self.gateway.room();
-        read_body(connection, head, limits(&self.gateway), &mut room).await.map(drop)
+        pass_over_body(connection, head, limits(&self.gateway)).await
     }
 
     /// The next request's head; none if there is none, or none is wanted any more.

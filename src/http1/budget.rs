@@ -9,11 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug, Default)]
 pub struct Budget(AtomicU64);
 
-/// What one body takes of a budget; given back when this goes.
+/// What one body takes of a budget, and of its sender's share of that; given back when this goes.
 #[derive(Debug)]
 pub struct Allowance {
-    budget: Option<Arc<Budget>>,
-    most: u64,
+    budget: Option<(Arc<Budget>, u64)>,
+    share: Option<(Arc<Budget>, u64)>,
     taken: u64,
 }
 
@@ -25,7 +25,16 @@ pub struct NoMemory;
 impl Budget {
     /// For one body, as long as all together take at most so many bytes.
     pub fn allowance(self: &Arc<Self>, most: u64) -> Allowance {
-        Allowance { budget: Some(self.clone()), most, taken: 0 }
+        Allowance { budget: Some((self.clone(), most)), share: None, taken: 0 }
+    }
+
+    fn take(&self, bytes: u64, most: u64) -> Result<(), NoMemory> {
+        let room = |used: u64| used.checked_add(bytes).filter(|after| *after <= most);
+        self.0.fetch_update(Relaxed, Relaxed, room).map(drop).map_err(|_| NoMemory)
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.0.fetch_sub(bytes, Relaxed);
     }
 
     /// How many bytes are taken.
@@ -37,15 +46,28 @@ impl Budget {
 impl Allowance {
     /// For a body that is bounded otherwise.
     pub fn unlimited() -> Self {
-        Self { budget: None, most: u64::MAX, taken: 0 }
+        Self { budget: None, share: None, taken: 0 }
+    }
+
+    /// The same for one whose sender takes at most so many bytes with all its bodies.
+    pub fn of_sender(mut self, share: Arc<Budget>, most: u64) -> Self {
+        self.share = Some((share, most));
+        self
     }
 
     /// Takes so many bytes more.
     pub fn take(&mut self, bytes: usize) -> Result<(), NoMemory> {
         let bytes = bytes as u64;
-        if let Some(budget) = &self.budget {
-            let room = |used: u64| used.checked_add(bytes).filter(|after| *after <= self.most);
-            budget.0.fetch_update(Relaxed, Relaxed, room).map_err(|_| NoMemory)?;
+        if let Some((share, most)) = &self.share {
+            share.take(bytes, *most)?;
+        }
+        if let Some((budget, most)) = &self.budget
+            && let Err(none) = budget.take(bytes, *most)
+        {
+            if let Some((share, _)) = &self.share {
+                share.give_back(bytes);
+            }
+            return Err(none);
         }
         // Without a budget nobody counts.
         self.taken = self.taken.saturating_add(bytes);
@@ -62,8 +84,8 @@ impl Allowance {
 
 impl Drop for Allowance {
     fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.0.fetch_sub(self.taken, Relaxed);
+        for (budget, _) in [&self.budget, &self.share].into_iter().flatten() {
+            budget.give_back(self.taken);
         }
     }
 }
@@ -89,5 +111,19 @@ mod tests {
         }
         assert_eq!(budget.used(), 4);
         assert_eq!(Allowance::unlimited().take(usize::MAX), Ok(()));
+    }
+
+    #[test]
+    fn a_sender_takes_no_more_than_its_share() {
+        let (all, one, other) =
+            (Arc::new(Budget::default()), Arc::new(Budget::default()), Arc::new(Budget::default()));
+        let mut first = all.allowance(10).of_sender(one.clone(), 6);
+        let mut second = all.allowance(10).of_sender(one.clone(), 6);
+        assert_eq!((first.take(4), second.take(3), second.take(2)), (Ok(()), Err(NoMemory), Ok(())));
+        let mut third = all.allowance(10).of_sender(other.clone(), 6);
+        assert_eq!((third.take(5), third.take(4)), (Err(NoMemory), Ok(())));
+        assert_eq!((all.used(), one.used(), other.used()), (10, 6, 4), "what was refused took nothing");
+        drop((first, second, third));
+        assert_eq!((all.used(), one.used(), other.used()), (0, 0, 0));
     }
 }

@@ -251,6 +251,48 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Reads over a body of at most `most` bytes, which comes within `within`. What is read is gone at once.
+    pub async fn pass_over_body(
+        &mut self,
+        framing: Framing,
+        most: usize,
+        within: Duration,
+    ) -> Result<(), BodyError> {
+        let deadline = clock::in_time(within);
+        let (mut scanner, mut passed) = (ChunkScanner::default(), 0);
+        loop {
+            let used = match framing {
+                Framing::Empty => return Ok(()),
+                Framing::Length(length) => {
+                    let left = usize::try_from(length).unwrap_or(usize::MAX) - passed;
+                    let used = self.input.len().min(left);
+                    passed += used;
+                    used
+                }
+                Framing::Chunked => scanner.scan(&self.input, |data| passed += data.len())?,
+                Framing::UntilClose => {
+                    passed += self.input.len();
+                    self.input.len()
+                }
+            };
+            self.consume(used);
+            if passed > most {
+                return Err(BodyError::TooLarge);
+            }
+            let is_over = match framing {
+                Framing::Length(length) => passed as u64 == length,
+                _ => scanner.is_done(),
+            };
+            if is_over {
+                return Ok(());
+            }
+            match self.fill_body(deadline).await {
+                Err(BodyError::Closed) if framing == Framing::UntilClose => return Ok(()),
+                filled => _ = filled?,
+            }
+        }
+    }
+
     async fn fill_body(&mut self, deadline: Instant) -> Result<usize, BodyError> {
         match self.fill_by(deadline).await {
             Ok(0) => Err(BodyError::Closed),

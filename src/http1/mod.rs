@@ -38,5 +38,5 @@ pub use pieces::Pieces;
 pub use response::{Response, date, reason_phrase};
 pub use serve::{
     NEXT_REQUEST, Reply, Request, ServeLimits, Service, Times, answer_to_bad_body, answer_to_bad_head,
-    read_body, refuse, serve,
+    pass_over_body, read_body, refuse, serve,
 };

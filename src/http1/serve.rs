@@ -181,19 +181,41 @@ pub async fn read_body<S: AsyncRead + AsyncWrite + Unpin>(
     if head.framing == Framing::Empty {
         return Ok(Bytes::new());
     }
-    let times = limits.times;
     let read = async {
-        let too_large = matches!(head.framing, Framing::Length(n) if n > limits.body as u64);
-        if too_large {
-            return Err(BodyError::TooLarge);
-        }
-        if head.version == Version::Http11 && head.fields.list("expect").any(is_100_continue) {
-            let go_on = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
-            connection.write(go_on, Bytes::new(), times.write).await?;
-        }
-        connection.read_body(head.framing, limits.body, times.body, room).await
+        ask_for_body(connection, head, limits).await?;
+        connection.read_body(head.framing, limits.body, limits.times.body, room).await
     };
     read.await.map_err(|error| answer_to_bad_body(&error))
+}
+
+/// Reads over the body of a request that means nothing: no more than a piece of it is in memory at a time. What is
+/// wrong with it comes as an answer.
+pub async fn pass_over_body<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    head: &RequestHead,
+    limits: ServeLimits,
+) -> Result<(), Response> {
+    let read = async {
+        ask_for_body(connection, head, limits).await?;
+        connection.pass_over_body(head.framing, limits.body, limits.times.body).await
+    };
+    read.await.map_err(|error| answer_to_bad_body(&error))
+}
+
+/// Lets the client send its body, if it waits for that.
+async fn ask_for_body<S: AsyncRead + AsyncWrite + Unpin>(
+    connection: &mut Connection<S>,
+    head: &RequestHead,
+    limits: ServeLimits,
+) -> Result<(), BodyError> {
+    if matches!(head.framing, Framing::Length(n) if n > limits.body as u64) {
+        return Err(BodyError::TooLarge);
+    }
+    if head.version == Version::Http11 && head.fields.list("expect").any(is_100_continue) {
+        let go_on = Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n");
+        connection.write(go_on, Bytes::new(), limits.times.write).await?;
+    }
+    Ok(())
 }
 
 /// What a client is told whose body could not be read.

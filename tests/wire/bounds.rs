@@ -235,45 +235,88 @@ async fn in_memory(gate: &Gate, bytes: u64) {
 
 #[tokio::test]
 async fn bodies_in_memory_are_bounded_at_every_listener() {
-    let gate = Gate::with(|config| config.limits.body_bytes_in_flight = 10).await;
+    let gate = Gate::with(|config| config.limits.body_bytes_in_flight = 21).await;
     let login = gate.login("kari").await;
-    let poll_with_body = format!("POLL {} HTTP/1.1\nHost: im.example\nContent-Length: 4", login.poll);
     let put = text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 4", "1234");
     let chunked =
         text("PUT / HTTP/1.1\nHost: im.example\nTransfer-Encoding: chunked", "4\r\n1234\r\n0\r\n\r\n");
     let callback = rvp::notify(&login.token, "", "12345678");
-    for (listener, slow) in [
-        (gate.callback, &callback),
-        (gate.public, &text("PUT / HTTP/1.1\nHost: im.example\nContent-Length: 8", "12345678")),
-    ] {
-        // Seven of its eight bytes are here; what was only announced takes nothing.
-        let mut holder = Socket::connect(listener).await;
-        holder.send(&slow[..slow.len() - 1]).await;
-        in_memory(&gate, 7).await;
-        assert_eq!(gate.metric("pollgate_body_bytes_in_flight").await, 7.0);
-        for request in [&put, &chunked, &text(&poll_with_body, "1234")] {
-            let mut client = gate.client().await;
-            client.send(request).await;
-            let answer = client.answer().await;
-            let said = (answer.status(), answer.field("retry-after"));
-            assert_eq!(said, (503, Some("10".to_owned())), "{}", String::from_utf8_lossy(request));
-            client.is_closed().await;
-        }
-        assert_eq!(gate.call_back(&callback).await.status(), 503);
-        let operator = text("POST /api/v1/mailboxes HTTP/1.1\nHost: localhost\nContent-Length: 4", "1234");
-        let mut socket = Socket::connect(gate.admin).await;
-        socket.send(operator).await;
-        assert_eq!(socket.answer().await.status(), 503);
-        // Who brings none is served, and so are all when it is over.
-        assert_eq!(gate.ask(get()).await.status(), 200);
-        holder.send(&slow[slow.len() - 1..]).await;
-        assert_eq!(holder.answer().await.status(), 200);
-        in_memory(&gate, 0).await;
-        assert_eq!(gate.ask(&put).await.status(), 200);
-        in_memory(&gate, 0).await;
+    // All but the last of its bytes are here; what was only announced takes nothing.
+    let slow = rvp::notify(&login.token, "", "123456789012345678");
+    let mut holder = Socket::connect(gate.callback).await;
+    holder.send(&slow[..slow.len() - 1]).await;
+    in_memory(&gate, 17).await;
+    assert_eq!(gate.metric("pollgate_body_bytes_in_flight").await, 17.0);
+    for request in [&put, &chunked] {
+        let mut client = gate.client().await;
+        client.send(request).await;
+        let answer = client.answer().await;
+        let said = (answer.status(), answer.field("retry-after"));
+        assert_eq!(said, (503, Some("10".to_owned())), "{}", String::from_utf8_lossy(request));
+        client.is_closed().await;
     }
-    assert_eq!(gate.callbacks("no-memory").await, 2.0);
-    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"503\"}").await, 6.0);
+    assert_eq!(gate.call_back(&callback).await.status(), 503);
+    let operator = text("POST /api/v1/mailboxes HTTP/1.1\nHost: localhost\nContent-Length: 8", "12345678");
+    let mut socket = Socket::connect(gate.admin).await;
+    socket.send(operator).await;
+    assert_eq!(socket.answer().await.status(), 503);
+    // Who brings none is served, and so are all when it is over.
+    assert_eq!(gate.ask(get()).await.status(), 200);
+    holder.send(&slow[slow.len() - 1..]).await;
+    assert_eq!(holder.answer().await.status(), 200);
+    in_memory(&gate, 0).await;
+    assert_eq!(gate.ask(&put).await.status(), 200);
+    in_memory(&gate, 0).await;
+    assert_eq!(gate.callbacks("no-memory").await, 1.0);
+    assert_eq!(gate.metric("pollgate_requests_refused_total{status=\"503\"}").await, 2.0);
+}
+
+/// Clients have three quarters of the memory for bodies, and each address half of that.
+#[tokio::test]
+async fn no_client_keeps_callbacks_or_other_clients_out() {
+    let gate = Gate::with(|config| config.limits.body_bytes_in_flight = 32).await;
+    let login = gate.login("kari").await;
+    let put = |bytes: usize| {
+        text(&format!("PUT / HTTP/1.1\nHost: im.example\nContent-Length: {bytes}"), &"x".repeat(bytes))
+    };
+    let mut holders = Vec::new();
+    for address in ["127.0.0.1", "127.0.0.2"] {
+        let slow = put(13);
+        let mut holder = from(&gate, address).await;
+        holder.send(&slow[..slow.len() - 1]).await;
+        in_memory(&gate, 12 * (holders.len() as u64 + 1)).await;
+        let mut again = from(&gate, address).await;
+        again.send(put(1)).await;
+        assert_eq!(again.answer().await.status(), 503, "{address} has its share");
+        holders.push(holder);
+    }
+    let mut third = from(&gate, "127.0.0.3").await;
+    third.send(put(1)).await;
+    assert_eq!(third.answer().await.status(), 503, "clients have their part");
+    gate.deliver(&login, "12345678").await;
+    assert_eq!(gate.bodies(&login).await, ["12345678"]);
+}
+
+/// The body of a poll means nothing, and takes no memory, whoever sends it and however slowly.
+#[tokio::test]
+async fn bodies_of_polls_are_not_kept() {
+    let gate = Gate::with(|config| config.limits.body_bytes_in_flight = 8).await;
+    let login = gate.login("kari").await;
+    let body = "x".repeat(60_000);
+    let head =
+        format!("POLL {} HTTP/1.1\nHost: im.example\nPrefer: wait=0\nContent-Length: 60000", login.poll);
+    let mut slow = gate.client().await;
+    slow.send(text(&head, &body[..59_999])).await;
+    gate.deliver(&login, "12345678").await;
+    assert_eq!(gate.gateway().bodies.used(), 0);
+    slow.send("x").await;
+    assert_eq!(bodies(&slow.answer().await), ["12345678"]);
+    let chunked =
+        format!("POLL {} HTTP/1.1\nHost: im.example\nPrefer: wait=0\nTransfer-Encoding: chunked", login.poll);
+    slow.send(text(&chunked, &format!("7530\r\n{}\r\n0\r\n\r\n", &body[..30_000]))).await;
+    assert_eq!(slow.answer().await.status(), 204);
+    slow.send(text(&head.replace("60000", "70000"), "")).await;
+    assert_eq!(slow.answer().await.status(), 413);
 }
 
 #[tokio::test]
