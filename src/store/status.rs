@@ -9,6 +9,10 @@ pub struct StoreStatus {
     pub available: bool,
     /// Whether its file system has too little room.
     pub no_space: bool,
+    /// Whether messages that are not in memory can be read.
+    pub readable: bool,
+    /// Whether its file is where it was opened, and not removed or replaced.
+    pub in_place: bool,
     /// What there is to say of its file; zeros, if it has none.
     pub disk: DiskStatus,
 }
@@ -16,7 +20,8 @@ pub struct StoreStatus {
 impl Default for StoreStatus {
     /// A store that cannot fail.
     fn default() -> Self {
-        Self { available: true, no_space: false, disk: DiskStatus::default() }
+        let disk = DiskStatus::default();
+        Self { available: true, no_space: false, readable: true, in_place: true, disk }
     }
 }
 

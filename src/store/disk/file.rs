@@ -1,5 +1,6 @@
 //! The open database, which may be closed under everyone's hands when the disk fails, and comes back.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock, TryLockError};
 
 use redb::{Builder, Database, DatabaseError};
@@ -41,13 +42,15 @@ impl FileError {
 pub(super) struct DatabaseFile {
     medium: Box<dyn Medium>,
     database: RwLock<Option<Database>>,
+    /// How many reads failed since the file was read anew.
+    failed_reads: AtomicU64,
 }
 
 impl DatabaseFile {
     /// Opens it, or makes a new one.
     pub(super) fn open(medium: Box<dyn Medium>) -> Result<Self, FileError> {
         let database = open(&*medium, false)?;
-        Ok(Self { medium, database: RwLock::new(Some(database)) })
+        Ok(Self { medium, database: RwLock::new(Some(database)), failed_reads: AtomicU64::new(0) })
     }
 
     pub(super) fn medium(&self) -> &dyn Medium {
@@ -74,7 +77,21 @@ impl DatabaseFile {
     }
 
     pub(super) fn read(&self, table: Table, key: u64) -> Result<Option<Vec<u8>>, FileError> {
-        self.with(|database| tables::read(database, table, key))
+        let read = self.with(|database| tables::read(database, table, key));
+        if let Err(error) = &read
+            // That is so for a moment, and the writer knows of it.
+            && !matches!(error, FileError::Closed)
+            && self.failed_reads.fetch_add(1, Relaxed) == 0
+        {
+            // Once for all that fail: each poll that asks would have a line.
+            tracing::warn!(%error, "messages cannot be read from the store: polls that need them get 503");
+        }
+        read
+    }
+
+    /// Whether no read has failed since the file was read anew: after one, redb neither reads nor writes any more.
+    pub(super) fn is_readable(&self) -> bool {
+        self.failed_reads.load(Relaxed) == 0
     }
 
     /// Closes it; what was committed stays.
@@ -96,6 +113,10 @@ impl DatabaseFile {
         }
         self.medium.forget().map_err(|cause| FileError::Redb(redb::Error::Io(cause)))?;
         *database = Some(open(&*self.medium, true)?);
+        let failed = self.failed_reads.swap(0, Relaxed);
+        if failed > 0 {
+            tracing::warn!(failed, "messages can be read from the store again");
+        }
         Ok(())
     }
 }

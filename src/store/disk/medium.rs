@@ -3,11 +3,13 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError};
+use tempfile::NamedTempFile;
 
 use super::OpenError;
 
@@ -26,10 +28,31 @@ pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
     /// failed, it may remember what was never written. The database is closed.
     fn forget(&self) -> io::Result<()>;
 
+    /// Whether what is open is still what would be found.
+    fn place(&self) -> io::Result<Place> {
+        Ok(Place::Ours)
+    }
+
+    /// Puts a copy of what is open where it was before somebody removed it. The database is not written to meanwhile.
+    fn put_back(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// From now on another process may use it. The database is closed, and stays so.
     fn release(&self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What is found where the database was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The same file.
+    Ours,
+    /// Nothing.
+    Empty,
+    /// Another file.
+    Foreign,
 }
 
 /// A directory, locked for this process until it is released or dropped.
@@ -37,6 +60,8 @@ pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
 pub(super) struct Directory {
     path: PathBuf,
     lock: File,
+    /// The database's file, as it was opened.
+    open: Mutex<Option<File>>,
 }
 
 impl Directory {
@@ -66,7 +91,7 @@ impl Directory {
             writeln!(lock, "{}", std::process::id())
         };
         write().map_err(io)?;
-        Ok(Self { path: path.to_owned(), lock })
+        Ok(Self { path: path.to_owned(), lock, open: Mutex::new(None) })
     }
 
     /// Whether there is a store in this directory, which need not be there itself.
@@ -93,6 +118,7 @@ impl Medium for Directory {
             let file = private().open(self.file())?;
             // The file's name is on the disk before anything that is in it counts.
             File::open(&self.path)?.sync_all()?;
+            *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.try_clone()?);
             Ok(file)
         };
         builder.create_with_backend(FileBackend::new(open().map_err(redb::StorageError::Io)?)?)
@@ -112,7 +138,40 @@ impl Medium for Directory {
         Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
+    fn place(&self) -> io::Result<Place> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = open.as_ref() else { return Ok(Place::Ours) };
+        let open = open.metadata()?;
+        match std::fs::metadata(self.file()) {
+            Ok(found) if (found.dev(), found.ino()) == (open.dev(), open.ino()) => Ok(Place::Ours),
+            Ok(_) => Ok(Place::Foreign),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Empty),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn put_back(&self) -> io::Result<()> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = open.as_ref() else { return Ok(()) };
+        let mut copy = NamedTempFile::new_in(&self.path)?;
+        let (mut at, mut piece) = (0, vec![0; 1 << 20]);
+        loop {
+            let read = open.read_at(&mut piece, at)?;
+            if read == 0 {
+                break;
+            }
+            copy.write_all(&piece[..read])?;
+            at += read as u64;
+        }
+        copy.as_file().sync_all()?;
+        // Whoever put another file there in the meantime keeps it.
+        copy.persist_noclobber(self.file())?;
+        File::open(&self.path)?.sync_all()
+    }
+
     fn release(&self) -> io::Result<()> {
+        // Whoever has it next may take the place of the file.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.lock.unlock()
     }
 }

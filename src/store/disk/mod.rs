@@ -357,7 +357,7 @@ impl MailboxStore for DiskStore {
     }
 
     fn status(&self) -> StoreStatus {
-        self.status.report(self.recovery)
+        self.status.report(self.recovery, self.file.is_readable())
     }
 
     async fn close(&self) {

@@ -102,10 +102,7 @@ fn read_all(file: &DatabaseFile, mailbox: MailboxId, places: &[Place]) -> Vec<Re
             Err(_) => Err(Unread::Damaged(record)),
         },
         Ok(None) => Err(Unread::Missing),
-        Err(error) => {
-            tracing::warn!(%error, %mailbox, "a message cannot be read at this moment");
-            Err(Unread::Unavailable)
-        }
+        Err(_) => Err(Unread::Unavailable),
     };
     places.iter().map(read).collect()
 }

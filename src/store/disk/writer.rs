@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::elapsed::StoreClock;
 use super::file::{DatabaseFile, FileError};
+use super::medium::Place;
 use super::row::{write_number, write_seen};
 use super::status::Status;
 use super::tables::{Put, Staged, Table, meta};
@@ -126,6 +127,7 @@ impl Writer {
             retry: None,
             looked: None,
             reopened: false,
+            displaced: false,
         };
         let mut staged = Staged::default();
         for put in std::mem::take(&mut thread.writer.first) {
@@ -151,6 +153,8 @@ struct Thread {
     looked: Option<Instant>,
     /// Whether the file was read anew since the last commit failed.
     reopened: bool,
+    /// Whether it was removed or replaced: nothing is written until it is in its place.
+    displaced: bool,
 }
 
 /// What is written in one commit, and who waits for it.
@@ -220,7 +224,7 @@ impl Thread {
             // Nobody is answered on a guess.
             drop(waiting);
             self.unsaved.then(staged);
-            if clock::instant() >= at {
+            if clock::instant() >= at && !self.displaced {
                 self.heal(wait);
             }
             return;
@@ -292,9 +296,16 @@ impl Thread {
         }
     }
 
-    /// Looks how much room there is.
+    /// Looks whether the file is in its place, whether it can be read, and how much room there is.
     fn look(&mut self) {
         self.looked = Some(clock::instant());
+        self.look_at_place();
+        if self.retry.is_none()
+            && !self.writer.file.is_readable()
+            && let Err(error) = self.writer.file.reopen()
+        {
+            self.fail(Staged::default(), &error);
+        }
         let Writer { file, status, min_free_bytes, .. } = &self.writer;
         if let Ok(size) = file.medium().size() {
             status.file_bytes.store(size, Relaxed);
@@ -312,8 +323,60 @@ impl Thread {
         }
     }
 
+    /// What is written to a file that nobody will find is lost with the process.
+    fn look_at_place(&mut self) {
+        let place = match self.writer.file.medium().place() {
+            Ok(place) => place,
+            // That it cannot be looked at says nothing of what is there.
+            Err(_) => return,
+        };
+        if place == Place::Empty && self.put_back() {
+            return;
+        }
+        let is_displaced = place != Place::Ours;
+        if std::mem::replace(&mut self.displaced, is_displaced) == is_displaced {
+            return;
+        }
+        self.writer.status.displaced.store(is_displaced, Relaxed);
+        if is_displaced {
+            self.writer.status.broken.store(true, Relaxed);
+            tracing::error!(
+                "the store's file was removed or replaced while it was open: callbacks are refused until the file is put \
+                 back; what was acknowledged is still in memory and in the file that is open"
+            );
+        } else {
+            tracing::warn!("the store's file is in its place again");
+        }
+        self.retry = Some((clock::instant(), FIRST_RETRY));
+    }
+
+    /// Whether a file that was removed could be written anew, from what is still open.
+    fn put_back(&mut self) -> bool {
+        let put_back =
+            self.writer.file.medium().put_back().map_err(|cause| FileError::Redb(redb::Error::Io(cause)));
+        match put_back.and_then(|()| self.writer.file.reopen()) {
+            Ok(()) => {
+                tracing::error!(
+                    "the store's file was removed while it was open: it was written anew, and nothing was lost"
+                );
+                (self.displaced, self.reopened) = (false, true);
+                self.writer.status.displaced.store(false, Relaxed);
+                self.writer.status.broken.store(true, Relaxed);
+                self.retry = Some((clock::instant(), FIRST_RETRY));
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The last commit, and the file is closed.
     fn end(mut self, close: Option<oneshot::Sender<()>>) {
+        if self.displaced {
+            tracing::error!(
+                "the store ends while its file is not in its place: what was acknowledged since it was removed or replaced is \
+                 in the file that was moved away, if there is one"
+            );
+        }
         if self.retry.is_some() {
             self.heal(LAST_RETRY);
         }

@@ -523,3 +523,81 @@ async fn a_flipped_bit_never_changes_a_message() {
         timeout(Duration::from_secs(20), store.close()).await.expect("an end");
     }
 }
+
+/// Waits until the store says so.
+async fn says(store: &DiskStore, what: &str, is_so: impl Fn(StoreStatus) -> bool) {
+    let says = async {
+        while !is_so(store.status()) {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), says).await.unwrap_or_else(|_| panic!("{what}: {:?}", store.status()));
+}
+
+/// Nothing is asked of it meanwhile but polls: a read that failed once must not fail for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_heal_by_themselves() {
+    let disk = Disk::default();
+    let store = disk.open(options(CAPS));
+    let mailbox = mailbox(&store, 1).await;
+    // More than is kept in memory of what is read at the start.
+    for _ in 0..12 {
+        offer(&store, mailbox, &"x".repeat(4 << 20)).await.unwrap();
+    }
+    store.close().await;
+    let store = disk.open(DiskOptions { cache_bytes: 0, ..options(CAPS) });
+    disk.fail_reads(1);
+    // What can be read comes, if anything can.
+    let some = take(&store, mailbox, Some(EventId(0))).await.0;
+    assert!(!matches!(some, Taken::Batch(batch, _) if batch.pending == 0));
+    says(&store, "it can read", |status| status.readable).await;
+    healed(&store).await;
+    let all = take(&store, mailbox, Some(EventId(0))).await.0;
+    assert!(matches!(all, Taken::Batch(batch, _) if batch.pending == 0));
+}
+
+/// Somebody tidies up: what was acknowledged before and after is there at the next start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_removed_is_written_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let store = DiskStore::open(home.path(), options(CAPS)).unwrap();
+    let mailbox = mailbox(&store, 1).await;
+    offer(&store, mailbox, "before").await.unwrap();
+    let file = home.path().join("pollgate.redb");
+    std::fs::remove_file(&file).unwrap();
+    let back = async {
+        while !file.exists() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), back).await.expect("the file");
+    healed(&store).await;
+    offer(&store, mailbox, "after").await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = DiskStore::open(home.path(), options(CAPS)).unwrap();
+    assert_eq!(bodies(&store, mailbox).await, ["before", "after"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_replaced_takes_no_callback_until_it_is_put_back() {
+    let home = tempfile::tempdir().unwrap();
+    let store = DiskStore::open(home.path(), options(CAPS)).unwrap();
+    let mailbox = mailbox(&store, 1).await;
+    offer(&store, mailbox, "before").await.unwrap();
+    let (file, away) = (home.path().join("pollgate.redb"), home.path().join("away"));
+    std::fs::rename(&file, &away).unwrap();
+    std::fs::write(&file, "another store").unwrap();
+    says(&store, "it is displaced", |status| !status.in_place && !status.available).await;
+    assert!(matches!(offer(&store, mailbox, "during").await, Err(OfferError::Unavailable(_))));
+    assert_eq!(bodies(&store, mailbox).await, ["before"], "polls go on");
+    assert_eq!(std::fs::read(&file).unwrap(), b"another store", "it is nobody's to touch");
+    std::fs::rename(&away, &file).unwrap();
+    says(&store, "it is in its place", |status| status.in_place).await;
+    healed(&store).await;
+    offer(&store, mailbox, "after").await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = DiskStore::open(home.path(), options(CAPS)).unwrap();
+    assert_eq!(bodies(&store, mailbox).await, ["before", "after"]);
+}

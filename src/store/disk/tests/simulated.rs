@@ -29,6 +29,8 @@ struct State {
     sync_ignored: bool,
     /// So many syncs fail from now on.
     failing_syncs: u32,
+    /// So many reads fail from now on.
+    failing_reads: u32,
     /// Whether there is room.
     full: bool,
 }
@@ -84,6 +86,11 @@ impl Disk {
     /// The next syncs fail, and what they should have written is lost.
     pub(super) fn fail_syncs(&self, times: u32) {
         self.state().failing_syncs = times;
+    }
+
+    /// The next reads fail.
+    pub(super) fn fail_reads(&self, times: u32) {
+        self.state().failing_reads = times;
     }
 
     /// The disk does nothing until this goes.
@@ -201,7 +208,11 @@ impl StorageBackend for Open {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.alive()?;
+        let mut state = self.alive()?;
+        if state.failing_reads > 0 {
+            state.failing_reads -= 1;
+            return Err(io::Error::other("the disk does not read"));
+        }
         let offset = offset as usize;
         let from = state.now.get(offset..offset + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(from);
