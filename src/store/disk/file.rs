@@ -106,10 +106,7 @@ impl DatabaseFile {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = database.take() {
             // It cannot be closed properly after an error; what matters is that it is closed.
-            let _ = catch(|| {
-                drop(open);
-                Ok(())
-            });
+            let_go(open);
         }
         self.medium.forget().map_err(|cause| FileError::Redb(redb::Error::Io(cause)))?;
         *database = Some(open(&*self.medium, true)?);
@@ -119,6 +116,21 @@ impl DatabaseFile {
         }
         Ok(())
     }
+}
+
+impl Drop for DatabaseFile {
+    fn drop(&mut self) {
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
+        database.take().into_iter().for_each(let_go);
+    }
+}
+
+/// Closes a database over which redb may panic.
+fn let_go(database: Database) {
+    let _ = catch(|| {
+        drop(database);
+        Ok(())
+    });
 }
 
 fn open(medium: &dyn Medium, check: bool) -> Result<Database, FileError> {
