@@ -140,7 +140,12 @@ pub async fn prepare(
         }
         Reading::Unsubscribe { ids } => {
             let ids = distinct(ids)?;
-            let known = find(gateway, upstream, &dialect, &ids, head);
+            let mut known = find(gateway, upstream, &dialect, &ids, head);
+            if dialect.has_rules() {
+                // Anybody may know what such an id is made of, such as a topic and a callback address; and a server's 2xx
+                // often says no more than that it has heard.
+                known.retain(|found| found.subscription.subscriber == Some(client));
+            }
             let bytes = with_known_callback(gateway, &dialect, head, content, &known);
             Ok(Prepared { bytes, intent: Intent::Unsubscribe(ids_of(&known)) })
         }

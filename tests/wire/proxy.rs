@@ -46,7 +46,7 @@ async fn requests_pass_byte_for_byte() {
         (format!("SUBSCRIPTIONS {path} HTTP/1.1\nHost: im.example\nNotification-Type: pragma/notify"), ""),
         (format!("ACL {path} HTTP/1.1\nHost: im.example\n{}", sized("x")), "x"),
         (format!("X-NEW.Method {path} HTTP/1.1\nHost: im.example\nContent-Length: 0"), ""),
-        (format!("subscribe {path} HTTP/1.1\nHost: im.example\nCall-Back: nonsense"), ""),
+        (format!("subscribe {path} HTTP/1.1\nHost: im.example\nX-Call-Back: nonsense"), ""),
         ("OPTIONS * HTTP/1.1\nHost: im.example".into(), ""),
         ("GET http://im.example/a%20b?c=%2F&d=[e] HTTP/1.1\nHost: im.example".into(), ""),
         ("GET //odd/../path;p?q=1?r=2 HTTP/1.1\nHost: im.example".into(), ""),

@@ -148,6 +148,25 @@ async fn a_hub_is_answered_while_its_subscriber_is_away() {
     assert_eq!(gate.call_back(&content).await.status(), 410, "the hub drops the subscription");
 }
 
+/// Topic and callback are no secrets: whoever knows them and comes from elsewhere ends nothing, and is told no key.
+#[tokio::test]
+async fn a_stranger_who_knows_topic_and_callback_ends_no_subscription() {
+    let gate = Gate::with(|config| is(config, "websub")).await;
+    gate.upstream.script(|_| answer("HTTP/1.1 202 Accepted", ""));
+    let login = register(&gate, hub("subscribe", "&hub.lease_seconds=3600"), 202).await;
+    for mode in ["unsubscribe", "subscribe"] {
+        let mut stranger = crate::support::Socket::connect_from("127.0.0.2", gate.public).await;
+        stranger.send(hub(mode, "")).await;
+        let answer = stranger.answer().await;
+        assert_eq!(answer.status(), 202);
+        assert!(!answer.raw_text().contains(login.poll.trim_start_matches("/.pollgate/")), "{mode}");
+    }
+    let content =
+        format!("POST {} HTTP/1.1\nHost: gateway\nContent-Length: 7\nContent-Type: text/plain", login.token);
+    assert_eq!(gate.call_back(text(&content, "<feed/>")).await.status(), 204);
+    assert_eq!(parts(&gate.poll(&login, "Prefer: wait=0\n").await).len(), 1);
+}
+
 #[tokio::test]
 async fn a_hub_may_ask_before_it_answers_and_may_deny() {
     let mut upstream = Upstream::by_hand().await;
