@@ -42,7 +42,8 @@ impl DiskStore {
         if check_format(&file, &name)? == Format::New {
             return Ok(None);
         }
-        let found = recover::recover(&file, StoreClock::default()).map_err(unreadable(&name))?;
+        let reserved = reserved(&file).map_err(unreadable(&name))?;
+        let found = recover::recover(&file, StoreClock::default(), reserved).map_err(unreadable(&name))?;
         let mailboxes = found.mailboxes.len() as u64;
         file.close().map_err(unreadable(&name))?;
         Ok(Some(Recovery { took: began.elapsed(), mailboxes, messages: found.messages }))
@@ -57,19 +58,18 @@ impl DiskStore {
         let unreadable = unreadable(name);
         let file = Arc::new(open_file(medium, name)?);
         let mut first = Vec::new();
-        if check_format(&file, name)? == Format::New {
+        if check_format(&file, name)? != Format::Known(FORMAT) {
             first.push(Put::row(Table::Meta, meta::FORMAT, row::write_number(FORMAT)));
         }
         let reading = options.clock.read();
         let seen = known(&file, meta::SEEN, row::read_seen).map_err(&unreadable)?;
         let store_clock = seen.map_or_else(StoreClock::default, |seen| StoreClock::resume(&seen, &reading));
-        let found = recover::recover(&file, store_clock).map_err(&unreadable)?;
+        let reserved = reserved(&file).map_err(&unreadable)?;
+        let found = recover::recover(&file, store_clock, reserved).map_err(&unreadable)?;
         first.extend(found.puts);
         // A thousand ids a millisecond: they grow even if the directory is emptied, and stay exact in JSON.
-        let events = known(&file, meta::EVENTS, row::read_number).map_err(&unreadable)?;
-        let events = events.unwrap_or(reading.wall.as_millis() * 1000).max(found.newest_event);
-        let mailboxes = known(&file, meta::MAILBOXES, row::read_number).map_err(&unreadable)?;
-        let mailboxes = mailboxes.unwrap_or_default().max(found.newest_mailbox);
+        let events = reserved.event.unwrap_or(reading.wall.as_millis() * 1000).max(found.newest_event);
+        let mailboxes = reserved.mailbox.unwrap_or_default().max(found.newest_mailbox);
         let status = Arc::new(Status::default());
         status.quarantined.store(found.quarantined, Relaxed);
         let writer = Writer {
@@ -109,7 +109,7 @@ fn open_file(medium: Box<dyn Medium>, name: &str) -> Result<DatabaseFile, OpenEr
 /// The format of a file that this version can work with.
 fn check_format(file: &DatabaseFile, name: &str) -> Result<Format, OpenError> {
     match format(file).map_err(unreadable(name))? {
-        known @ (Format::New | Format::Known(FORMAT)) => Ok(known),
+        known @ (Format::New | Format::Known(1..=FORMAT)) => Ok(known),
         Format::Known(found) if found > FORMAT => Err(OpenError::Newer { path: name.to_owned(), found }),
         Format::Known(_) | Format::Foreign => {
             let cause = "it does not say which format it has".to_owned();
@@ -132,6 +132,14 @@ fn format(file: &DatabaseFile) -> Result<Format, FileError> {
         Some(format) => Format::Known(format),
         None if tables == 0 => Format::New,
         None => Format::Foreign,
+    })
+}
+
+/// The newest ids that can have been given.
+fn reserved(file: &DatabaseFile) -> Result<recover::Reserved, FileError> {
+    Ok(recover::Reserved {
+        event: known(file, meta::EVENTS, row::read_number)?,
+        mailbox: known(file, meta::MAILBOXES, row::read_number)?,
     })
 }
 

@@ -50,30 +50,50 @@ struct Bad {
     body: Option<u64>,
 }
 
+/// The newest ids that can have been given, as far as the file says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Reserved {
+    pub(super) event: Option<u64>,
+    pub(super) mailbox: Option<u64>,
+}
+
+/// An id that was never reserved is damage, whatever its row says.
+fn was_reserved(id: u64, newest: Option<u64>) -> Result<(), Damage> {
+    if newest.is_none_or(|newest| id <= newest) { Ok(()) } else { Err(Damage::Fields) }
+}
+
 /// Reads everything but the bodies.
-pub(super) fn recover(file: &DatabaseFile, clock: StoreClock) -> Result<Found, FileError> {
+pub(super) fn recover(
+    file: &DatabaseFile,
+    clock: StoreClock,
+    reserved: Reserved,
+) -> Result<Found, FileError> {
     let mut found = Found::default();
     let mut bad = Vec::new();
     let mut rows = HashMap::new();
     let mut contents: HashMap<u64, Contents> = HashMap::new();
     each(file, Table::Mailboxes, &mut bad, |key, row| {
+        was_reserved(key, reserved.mailbox)?;
+        rows.insert(key, MailboxRow::read(row, clock)?);
         found.newest_mailbox = found.newest_mailbox.max(key);
-        MailboxRow::read(row, clock).map(|row| _ = rows.insert(key, row))
+        Ok(())
     })?;
     each(file, Table::States, &mut bad, |key, row| {
         read_state(row, clock).map(|state| contents.entry(key).or_default().state = state)
     })?;
     each(file, Table::Index, &mut bad, |key, row| {
-        found.newest_event = found.newest_event.max(key);
+        was_reserved(key, reserved.event)?;
         let IndexRow { mailbox, message, first_submitted } = IndexRow::read(row, clock)?;
+        found.newest_event = found.newest_event.max(key);
         let contents = contents.entry(mailbox.0).or_default();
         contents.first_submitted = contents.first_submitted.max(first_submitted);
         contents.messages.push((EventId(key), message));
         Ok(())
     })?;
     each(file, Table::Dropped, &mut bad, |key, row| {
-        found.newest_event = found.newest_event.max(key);
+        was_reserved(key, reserved.event)?;
         let row = DroppedRow::read(row, clock)?;
+        found.newest_event = found.newest_event.max(key);
         let contents = contents.entry(row.index.mailbox.0).or_default();
         contents.first_submitted = contents.first_submitted.max(row.index.first_submitted);
         contents.dropped.push(row.into_message(EventId(key)));

@@ -8,7 +8,33 @@ use std::collections::BTreeMap;
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
 /// The version of the file's format. A file of a newer one is not touched.
-pub(super) const FORMAT: u64 = 1;
+///
+/// Format 2: each row ends with a checksum of its table, its key and itself, so that a row which is found under another
+/// key is none. Rows of format 1 have only the one of their own; they are read, and are of format 2 when they are
+/// written again.
+pub(super) const FORMAT: u64 = 2;
+
+/// Of the checksum at the end of a row.
+const SEAL_BYTES: usize = 4;
+
+impl Table {
+    fn seal(self, key: u64, row: &[u8]) -> [u8; SEAL_BYTES] {
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(self.name().as_bytes());
+        sum.update(&key.to_le_bytes());
+        sum.update(row);
+        sum.finalize().to_le_bytes()
+    }
+
+    /// A row as it was before it was sealed. One of format 1 comes as it is, and so does one that is damaged or of
+    /// another key: as that of format 1 it is damaged too.
+    fn unsealed(self, key: u64, stored: &[u8]) -> &[u8] {
+        match stored.split_last_chunk::<SEAL_BYTES>() {
+            Some((row, seal)) if *seal == self.seal(key, row) => row,
+            _ => stored,
+        }
+    }
+}
 
 /// One table. The numbers of these are in the keys of what is in quarantine: a new one comes last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -139,14 +165,20 @@ impl Staged {
     }
 
     fn write(&self, transaction: &WriteTransaction) -> Result<(), redb::Error> {
-        for (table, rows) in Table::ALL.into_iter().zip(&self.tables) {
+        let mut sealed = Vec::new();
+        for (which, rows) in Table::ALL.into_iter().zip(&self.tables) {
             if rows.is_empty() {
                 continue;
             }
-            let mut table = transaction.open_table(table.definition())?;
+            let mut table = transaction.open_table(which.definition())?;
             for (key, row) in rows {
                 match row {
-                    Some(row) => _ = table.insert(key, row.as_slice())?,
+                    Some(row) => {
+                        sealed.clear();
+                        sealed.extend_from_slice(row);
+                        sealed.extend_from_slice(&which.seal(*key, row));
+                        table.insert(key, sealed.as_slice())?;
+                    }
                     None => _ = table.remove(key)?,
                 }
             }
@@ -162,31 +194,31 @@ pub(super) fn count(database: &Database) -> Result<usize, redb::Error> {
 }
 
 /// One row, if it is there.
-pub(super) fn read(database: &Database, table: Table, key: u64) -> Result<Option<Vec<u8>>, redb::Error> {
+pub(super) fn read(database: &Database, which: Table, key: u64) -> Result<Option<Vec<u8>>, redb::Error> {
     let transaction = database.begin_read()?;
-    let table = match transaction.open_table(table.definition()) {
+    let table = match transaction.open_table(which.definition()) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    Ok(table.get(key)?.map(|row| row.value().to_vec()))
+    Ok(table.get(key)?.map(|row| which.unsealed(key, row.value()).to_vec()))
 }
 
 /// Every row of a table, by growing key.
 pub(super) fn each(
     database: &Database,
-    table: Table,
+    which: Table,
     mut see: impl FnMut(u64, &[u8]),
 ) -> Result<(), redb::Error> {
     let transaction = database.begin_read()?;
-    let table = match transaction.open_table(table.definition()) {
+    let table = match transaction.open_table(which.definition()) {
         Ok(table) => table,
         Err(redb::TableError::TableDoesNotExist(_)) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     for entry in table.iter()? {
         let (key, row) = entry?;
-        see(key.value(), row.value());
+        see(key.value(), which.unsealed(key.value(), row.value()));
     }
     Ok(())
 }
@@ -230,6 +262,28 @@ mod tests {
         assert_eq!(read(&database, Table::Index, 2).unwrap(), Some(b"e".to_vec()));
         assert_eq!(read(&database, Table::Index, 1).unwrap(), None);
         assert_eq!(read(&database, Table::Bodies, 1).unwrap(), None);
+    }
+
+    #[test]
+    fn a_row_under_another_key_is_none() {
+        let database = database();
+        let mut staged = Staged::default();
+        let row = super::super::row::write_number(7);
+        staged.put(put(1, Some(&row)));
+        staged.commit(&database).unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut table = transaction.open_table(Table::Index.definition()).unwrap();
+            let stored = table.get(1).unwrap().unwrap().value().to_vec();
+            table.insert(2, stored.as_slice()).unwrap();
+            // As format 1 had it.
+            table.insert(3, row.as_slice()).unwrap();
+        }
+        transaction.commit().unwrap();
+        let number =
+            |key| super::super::row::read_number(&read(&database, Table::Index, key).unwrap().unwrap());
+        assert_eq!((number(1), number(3)), (Ok(7), Ok(7)));
+        assert!(number(2).is_err());
     }
 
     #[test]

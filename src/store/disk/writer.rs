@@ -248,7 +248,8 @@ impl Thread {
         let began = clock::instant();
         let newest = self.ids.newest.load(Relaxed);
         let reserved = self.ids.reserved.load(Relaxed);
-        let reserve = if newest + BLOCK / 2 > reserved { newest + BLOCK } else { reserved };
+        let is_low = newest.saturating_add(BLOCK / 2) > reserved;
+        let reserve = if is_low { newest.saturating_add(BLOCK) } else { reserved };
         staged.put(Put::row(Table::Meta, meta::EVENTS, write_number(reserve)));
         let seen = self.writer.store_clock.seen(self.writer.clock.read());
         staged.put(Put::row(Table::Meta, meta::SEEN, write_seen(seen)));

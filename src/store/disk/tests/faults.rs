@@ -479,7 +479,7 @@ async fn a_file_of_a_newer_version_is_refused_and_left_alone() {
     let (disk, ..) = closed().await;
     damage(&disk, Table::Meta, meta::FORMAT, |row| *row = row::write_number(FORMAT + 1));
     let before = disk.contents();
-    let expected = "the disk was written by a newer version of Pollgate (format 2; this one knows 1)";
+    let expected = "the disk was written by a newer version of Pollgate (format 3; this one knows 2)";
     assert_eq!(refused(&disk), expected);
     assert_eq!(
         tables::read(&database(&disk), Table::Meta, meta::EVENTS).unwrap().is_some(),
@@ -600,4 +600,30 @@ async fn a_file_that_is_replaced_takes_no_callback_until_it_is_put_back() {
     drop(store);
     let store = DiskStore::open(home.path(), options(CAPS)).unwrap();
     assert_eq!(bodies(&store, mailbox).await, ["before", "after"]);
+}
+
+/// A bit of a key flipped: the row is found under an id that was never given.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_that_was_never_given_is_damage() {
+    for (flipped, sealed) in [(1 << 60, false), (1 << 60, true), (1 << 3, true)] {
+        let (disk, mailbox, ids) = closed().await;
+        {
+            let database = database(&disk);
+            let transaction = database.begin_write().unwrap();
+            {
+                let mut table = transaction.open_table(Table::Index.definition()).unwrap();
+                let stored = table.remove(ids[1].0).unwrap().unwrap().value().to_vec();
+                // A row of format 1 has no seal.
+                let row = if sealed { &stored[..] } else { &stored[..stored.len() - 4] };
+                table.insert(ids[1].0 ^ flipped, row).unwrap();
+            }
+            transaction.commit().unwrap();
+        }
+        let store = disk.open(options(CAPS));
+        assert!(store.status().disk.quarantined > 0, "{flipped} {sealed}");
+        assert_eq!(bodies(&store, mailbox).await, ["0", "2"], "{flipped} {sealed}");
+        let next = offer(&store, mailbox, "next").await.unwrap();
+        assert!(next > ids[2] && next.0 < 1 << 53, "{next}");
+        store.close().await;
+    }
 }
