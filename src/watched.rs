@@ -197,22 +197,6 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn a_byte_order_mark_is_no_part_of_the_text() {
-        for (bytes, text) in [
-            (&b"\xef\xbb\xbfkari:x"[..], Some("kari:x")),
-            (b"kari:\xef\xbb\xbf", Some("kari:\u{feff}")),
-            (b"\xef\xbb", Some("")),
-            (b"", Some("")),
-            (b"\xff\xfek\0", None),
-            (b"\xfe\xff\0k", None),
-        ] {
-            let read =
-                read_from(&mut &bytes[..]).ok().map(|bytes| String::from_utf8(bytes).unwrap_or_default());
-            assert_eq!(read.as_deref(), text, "{bytes:?}");
-        }
-    }
-
     use super::*;
 
     fn text(path: &Path) -> Watched<String> {
@@ -286,5 +270,21 @@ mod tests {
         assert_eq!(**watched.current(second(2)), "three");
         std::fs::remove_file(&paths[1]).unwrap();
         assert_eq!(**watched.current(second(3)), "three");
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_text() {
+        for (bytes, text) in [
+            (&b"\xef\xbb\xbfkari:x"[..], Some("kari:x")),
+            (b"kari:\xef\xbb\xbf", Some("kari:\u{feff}")),
+            (b"\xef\xbb", Some("")),
+            (b"", Some("")),
+            (b"\xff\xfek\0", None),
+            (b"\xfe\xff\0k", None),
+        ] {
+            let read =
+                read_from(&mut &bytes[..]).ok().map(|bytes| String::from_utf8(bytes).unwrap_or_default());
+            assert_eq!(read.as_deref(), text, "{bytes:?}");
+        }
     }
 }

@@ -224,17 +224,19 @@ impl Relay {
 
     /// The agent calls nobody on a stranger's word.
     fn may_be_called(&self, callback: &str, peer: SocketAddr) -> bool {
-        if is_this_machine(peer) {
-            return true;
-        }
         let address: Option<IpAddr> = match Url::parse(callback).ok().as_ref().and_then(Url::host) {
             Some(Host::Ipv4(ip)) => Some(ip.into()),
             Some(Host::Ipv6(ip)) => Some(ip.to_canonical()),
             _ => None,
         };
-        address.is_some_and(|address| {
-            address == peer.ip().to_canonical() || self.allow.iter().any(|net| net.contains(&address))
-        })
+        // To call nobody's address is to call this machine, whoever asked for it.
+        if address.is_some_and(|address| address.is_unspecified()) {
+            return false;
+        }
+        is_this_machine(peer)
+            || address.is_some_and(|address| {
+                address == peer.ip().to_canonical() || self.allow.iter().any(|net| net.contains(&address))
+            })
     }
 
     /// Sends the request, and waits for the head of its answer.

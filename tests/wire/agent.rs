@@ -68,6 +68,19 @@ async fn metric(agent: &Agent, sample: &str) -> f64 {
     value.unwrap_or_else(|| panic!("no {sample} in {page}")).parse().unwrap()
 }
 
+/// To connect to no address at all is to connect to this machine.
+#[tokio::test]
+async fn nobodys_address_is_not_called() {
+    let gate = Gate::start().await;
+    let agent = start(settings(&gate));
+    for host in ["0.0.0.0", "0", "[::]", "[::ffff:0.0.0.0]"] {
+        let refused = exchange(agent.address(), rvp::login("kari", &format!("http://{host}:4000"))).await;
+        assert_eq!(refused.status(), 403, "{host}");
+    }
+    gate.mailboxes(0).await;
+    agent.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_only_listens_gets_every_byte_of_its_messages() {
     let gate = Gate::start().await;
