@@ -45,7 +45,7 @@ mod queue;
 mod simulation;
 mod subscription;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod time;
 
 pub use batch::{Acknowledgement, Batch, BatchLimits, MailboxTotals, Offered, Outcome, Take, TakenMessage};

@@ -29,7 +29,7 @@ use rand::{RngExt, SeedableRng};
 
 use deliver::Delivery;
 
-use super::testing::{HANDOVER, life_times, s};
+use super::testing::{HANDOVER, Whereabouts, life_times, s};
 use super::{
     Acknowledgement, Batch, BatchLimits, Bound, Class, DropReason, EventId, HandoutId, Limits, Lost, Mailbox,
     Message, Outcome, Overflow, Refusal, TYPING_LIFE_TIME, Take, Timestamp,
@@ -151,20 +151,6 @@ fn everything_happened(seen: &BTreeMap<String, u64>) {
     for what in words.chain(reasons).chain(refusals) {
         let times = seen.get(&what).copied().unwrap_or(0);
         assert!(times >= SEEDS / 10, "{what}: {times} times is too seldom; of {seen:?}");
-    }
-}
-
-/// Names the seed and the step of whatever panics while it lives.
-struct Whereabouts {
-    seed: u64,
-    step: u32,
-}
-
-impl Drop for Whereabouts {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {}, step {}: POLLGATE_SIMULATION_SEED={0} replays it", self.seed, self.step);
-        }
     }
 }
 

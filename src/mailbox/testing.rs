@@ -59,3 +59,19 @@ pub fn wide() -> Limits {
         ..Limits::default()
     }
 }
+
+/// Names the seed and the step of whatever panics while it lives.
+pub struct Whereabouts {
+    /// Which simulation it is.
+    pub seed: u64,
+    /// How far it is.
+    pub step: u32,
+}
+
+impl Drop for Whereabouts {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("seed {}, step {}: POLLGATE_SIMULATION_SEED={0} replays it", self.seed, self.step);
+        }
+    }
+}

@@ -25,6 +25,7 @@ use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
 use super::session::{Look, News, Session, Wanted};
+use crate::mailbox::testing::Whereabouts;
 use crate::mailbox::{
     Acknowledgement, BatchLimits, Bound, CallbackToken, Class, ConnectionSettings, DeliveryMode, EventId,
     Limits, Lost, MailboxId, Message, Outcome, Overflow, PollKey, Subscription, Timestamp,
@@ -164,20 +165,6 @@ fn run(seeds: std::ops::Range<u64>, steps: u32, on_disk: bool) {
                 seen.get(*what).is_some_and(|times| *times >= all / 20),
                 "{what}: too seldom, of {seen:?}"
             );
-        }
-    }
-}
-
-/// Names the seed and the step of whatever panics while it lives.
-struct Whereabouts {
-    seed: u64,
-    step: u32,
-}
-
-impl Drop for Whereabouts {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("seed {}, step {}: POLLGATE_SIMULATION_SEED={0} replays it", self.seed, self.step);
         }
     }
 }
