@@ -57,12 +57,12 @@ impl Admin {
 
     fn store(&self) -> Result<String, String> {
         let (totals, status) = (self.store.totals(), self.store.status());
-        if !status.in_place {
-            Err("its file was removed or replaced while it was open: put it back".to_owned())
+        if let Some(wrong) = status.wrong_path {
+            Err(wrong.to_string())
+        } else if !status.readable {
+            Err("it cannot read: polls of messages that are not in memory get 503".to_owned())
         } else if !status.available {
             Err("it cannot write".to_owned())
-        } else if !status.readable {
-            Err("messages cannot be read".to_owned())
         } else if status.no_space {
             Err(format!("no space: {} bytes are free", status.disk.free_bytes))
         } else if totals.bytes < self.config.load().store.max_buffered_bytes {

@@ -48,6 +48,11 @@ fn judge(
             format!("{error}, and no gateway answers at listen.admin"),
             "See which process that is: a store belongs to one gateway at a time.",
         ),
+        (Err(error @ OpenError::InUse { .. }), _) => Finding::fail(
+            AREA,
+            error.to_string(),
+            "See which process has the file open (fuser): a store belongs to one gateway at a time.",
+        ),
         (Err(error @ OpenError::Newer { .. }), _) => {
             Finding::fail(AREA, error.to_string(), "Install the version that wrote it, or a newer one.")
         }

@@ -42,7 +42,7 @@ pub use disk::{Clock, CommitWatch, DiskOptions, DiskStore, OpenError};
 pub use memory::MemoryStore;
 pub use operate::{Filter, MailboxReport, MailboxState, PeekedDrop, PeekedMessage, Replay, ReplayError};
 pub use settlement::Settlement;
-pub use status::{Commit, DiskStatus, Recovery, StoreStatus};
+pub use status::{Commit, DiskStatus, Recovery, StoreStatus, WrongPath};
 
 /// Rung when the poll that waits should look again. It belongs to one poll.
 pub type Bell = Arc<Notify>;

@@ -7,12 +7,12 @@ use std::time::Duration;
 pub struct StoreStatus {
     /// Whether it can keep what it is given.
     pub available: bool,
-    /// Whether its file system has too little room.
-    pub no_space: bool,
     /// Whether messages that are not in memory can be read.
     pub readable: bool,
-    /// Whether its file is where it was opened, and not removed or replaced.
-    pub in_place: bool,
+    /// What its paths lead to, if that is not what it has open.
+    pub wrong_path: Option<WrongPath>,
+    /// Whether its file system has too little room.
+    pub no_space: bool,
     /// What there is to say of its file; zeros, if it has none.
     pub disk: DiskStatus,
 }
@@ -20,9 +20,31 @@ pub struct StoreStatus {
 impl Default for StoreStatus {
     /// A store that cannot fail.
     fn default() -> Self {
-        let disk = DiskStatus::default();
-        Self { available: true, no_space: false, readable: true, in_place: true, disk }
+        Self {
+            available: true,
+            readable: true,
+            wrong_path: None,
+            no_space: false,
+            disk: DiskStatus::default(),
+        }
     }
+}
+
+/// What a path of the store leads to, when it does not lead to what the store has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongPath {
+    /// Another directory, or none.
+    #[error("its directory was moved, removed or replaced: put it back where it was")]
+    Directory,
+    /// Another lock file, or none.
+    #[error("its lock file was removed or replaced: stop the other gateway that holds it")]
+    Lock,
+    /// Nothing.
+    #[error("its file was removed: it is written anew as soon as that is possible")]
+    Removed,
+    /// Another file.
+    #[error("its file was replaced: put the right one back, or remove the other, and it is written anew")]
+    Replaced,
 }
 
 /// What there is to say of a store's file.

@@ -1,17 +1,20 @@
 //! The open database, which may be closed under everyone's hands when the disk fails, and comes back.
+//!
+//! While it is closed, or given up by redb after an error, bodies are read through a [`View`] of the file.
+//! Only the database itself says that a row is not there: a view may be older.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{PoisonError, RwLock, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError, RwLock, TryLockError};
 
 use redb::{Builder, Database, DatabaseError};
 
 use super::medium::Medium;
 use super::tables::{self, Staged, Table};
-use crate::store::caught;
+use super::view::View;
+use crate::store::{WrongPath, caught};
 
-/// What redb may keep in memory: enough for the inner pages of its trees and for a few commits. Bodies have
-/// a cache of their own.
-const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// What redb may keep in memory of a view: it is read seldom, and not for long.
+const VIEW_CACHE_BYTES: usize = 1024 * 1024;
 
 /// Why something could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +28,9 @@ pub(super) enum FileError {
     /// redb panicked, as it may over a file that somebody else has written to.
     #[error("the file is damaged")]
     Panicked,
+    /// The paths lead elsewhere.
+    #[error("{0}")]
+    WrongPath(WrongPath),
 }
 
 impl FileError {
@@ -42,15 +48,25 @@ impl FileError {
 pub(super) struct DatabaseFile {
     medium: Box<dyn Medium>,
     database: RwLock<Option<Database>>,
-    /// How many reads failed since the file was read anew.
-    failed_reads: AtomicU64,
+    /// What bodies are read from while the database cannot be.
+    view: Mutex<Option<Database>>,
+    /// Whether redb gave the open database up, since it could not read.
+    given_up: AtomicBool,
+    /// Whether it was closed for good.
+    ended: AtomicBool,
 }
 
 impl DatabaseFile {
     /// Opens it, or makes a new one.
     pub(super) fn open(medium: Box<dyn Medium>) -> Result<Self, FileError> {
         let database = open(&*medium, false)?;
-        Ok(Self { medium, database: RwLock::new(Some(database)), failed_reads: AtomicU64::new(0) })
+        Ok(Self {
+            medium,
+            database: RwLock::new(Some(database)),
+            view: Mutex::default(),
+            given_up: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        })
     }
 
     pub(super) fn medium(&self) -> &dyn Medium {
@@ -78,50 +94,79 @@ impl DatabaseFile {
 
     pub(super) fn read(&self, table: Table, key: u64) -> Result<Option<Vec<u8>>, FileError> {
         let read = self.with(|database| tables::read(database, table, key));
-        if let Err(error) = &read
-            // That is so for a moment, and the writer knows of it.
-            && !matches!(error, FileError::Closed)
-            && self.failed_reads.fetch_add(1, Relaxed) == 0
-        {
-            // Once for all that fail: each poll that asks would have a line.
-            tracing::warn!(%error, "messages cannot be read from the store: polls that need them get 503");
+        if let Err(FileError::Redb(redb::Error::Io(_) | redb::Error::PreviousIo)) = read {
+            self.given_up.store(true, Relaxed);
         }
         read
     }
 
-    /// Whether no read has failed since the file was read anew: after one, redb neither reads nor writes any more.
-    pub(super) fn is_readable(&self) -> bool {
-        self.failed_reads.load(Relaxed) == 0
+    /// Whether the database has to be read anew, since redb could not read.
+    pub(super) fn given_up(&self) -> bool {
+        self.given_up.load(Relaxed)
+    }
+
+    /// A row as a view shows it, for when the database cannot be read. That a row is not in it, or is
+    /// damaged, says nothing. A view that fails is made anew for the next one.
+    pub(super) fn view(&self, table: Table, key: u64) -> Result<Option<Vec<u8>>, FileError> {
+        if self.ended.load(Relaxed) {
+            return Err(FileError::Closed);
+        }
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that was there may be too old.
+        if let Some(database) = view.as_ref()
+            && let Ok(Some(row)) = catch(|| Ok(tables::read(database, table, key)?))
+        {
+            return Ok(Some(row));
+        }
+        view.take().into_iter().for_each(let_go);
+        let opened = self
+            .medium
+            .view()
+            .and_then(View::new)
+            .map_err(|cause| FileError::Redb(redb::Error::Io(cause)))?;
+        let mut builder = Builder::new();
+        builder.set_cache_size(VIEW_CACHE_BYTES);
+        let open = || builder.create_with_backend(opened).map_err(|error| FileError::Redb(error.into()));
+        let database = catch(open)?;
+        let row = catch(|| Ok(tables::read(&database, table, key)?))?;
+        *view = Some(database);
+        Ok(row)
     }
 
     /// Closes it; what was committed stays.
     pub(super) fn close(&self) -> Result<(), FileError> {
+        self.ended.store(true, Relaxed);
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(let_go);
         let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         let Some(database) = database else { return Ok(()) };
         catch(|| database.close().map_err(|error| FileError::Redb(error.into())))
     }
 
-    /// Reads it anew from the disk, and checks all of it.
-    pub(super) fn reopen(&self) -> Result<(), FileError> {
+    /// Reads it anew from the disk; after a failed write all of it is to be checked.
+    pub(super) fn reopen(&self, check: bool) -> Result<(), FileError> {
         let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = database.take() {
             // It cannot be closed properly after an error; what matters is that it is closed.
             let_go(open);
         }
-        self.medium.forget().map_err(|cause| FileError::Redb(redb::Error::Io(cause)))?;
-        *database = Some(open(&*self.medium, true)?);
-        let failed = self.failed_reads.swap(0, Relaxed);
-        if failed > 0 {
-            tracing::warn!(failed, "messages can be read from the store again");
+        let io = |cause| FileError::Redb(redb::Error::Io(cause));
+        self.medium.forget().map_err(io)?;
+        if let Some(wrong) = self.medium.put_back().map_err(io)? {
+            return Err(FileError::WrongPath(wrong));
         }
+        *database = Some(open(&*self.medium, check)?);
+        self.given_up.store(false, Relaxed);
+        drop(database);
+        self.view.lock().unwrap_or_else(PoisonError::into_inner).take().into_iter().for_each(let_go);
         Ok(())
     }
 }
 
 impl Drop for DatabaseFile {
     fn drop(&mut self) {
-        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner);
-        database.take().into_iter().for_each(let_go);
+        let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let view = self.view.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        database.into_iter().chain(view).for_each(let_go);
     }
 }
 
@@ -135,7 +180,7 @@ fn let_go(database: Database) {
 
 fn open(medium: &dyn Medium, check: bool) -> Result<Database, FileError> {
     let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(check);
+    builder.set_cache_size(medium.cache_bytes()).set_check_integrity_on_open(check);
     catch(|| medium.open(&builder).map_err(|error: DatabaseError| FileError::Redb(error.into())))
 }
 

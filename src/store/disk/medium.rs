@@ -3,20 +3,30 @@
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError};
-use tempfile::NamedTempFile;
 
 use super::OpenError;
+use super::view::Source;
+use crate::store::WrongPath;
+
+/// What redb may keep in memory: enough for the inner pages of its trees and for a few commits. Bodies have
+/// a cache of their own.
+const CACHE_BYTES: usize = 32 * 1024 * 1024;
 
 /// What holds the database.
 pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
     /// Opens the database, or makes a new one.
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError>;
+
+    /// How many bytes of it redb may keep in memory.
+    fn cache_bytes(&self) -> usize {
+        CACHE_BYTES
+    }
 
     /// How many bytes may still be written.
     fn free_bytes(&self) -> io::Result<u64>;
@@ -28,14 +38,18 @@ pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
     /// failed, it may remember what was never written. The database is closed.
     fn forget(&self) -> io::Result<()>;
 
-    /// Whether what is open is still what would be found.
-    fn place(&self) -> io::Result<Place> {
-        Ok(Place::Ours)
+    /// What it holds now, for reading only; as it is on the disk, and not as the system remembers it.
+    fn view(&self) -> io::Result<Box<dyn Source>>;
+
+    /// Whether a path leads to something else than what is open.
+    fn wrong_path(&self) -> io::Result<Option<WrongPath>> {
+        Ok(None)
     }
 
-    /// Puts a copy of what is open where it was before somebody removed it. The database is not written to meanwhile.
-    fn put_back(&self) -> io::Result<()> {
-        Ok(())
+    /// Writes the file anew from what is open, if nothing is left in its place; says what is wrong after
+    /// that. The database is closed.
+    fn put_back(&self) -> io::Result<Option<WrongPath>> {
+        self.wrong_path()
     }
 
     /// From now on another process may use it. The database is closed, and stays so.
@@ -44,23 +58,14 @@ pub(super) trait Medium: fmt::Debug + Send + Sync + 'static {
     }
 }
 
-/// What is found where the database was opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The same file.
-    Ours,
-    /// Nothing.
-    Empty,
-    /// Another file.
-    Foreign,
-}
-
 /// A directory, locked for this process until it is released or dropped.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
-    lock: File,
-    /// The database's file, as it was opened.
+    /// The directory itself.
+    itself: File,
+    lock: Mutex<File>,
+    /// The database's file as it was opened last: it stays readable whatever happens to its name.
     open: Mutex<Option<File>>,
 }
 
@@ -69,6 +74,8 @@ impl Directory {
     const FILE: &'static str = "pollgate.redb";
     /// Locked while a process uses the directory; it holds that process's id.
     const LOCK: &'static str = "lock";
+    /// The database's file while it is written anew.
+    const COPY: &'static str = "pollgate.redb.copy";
 
     /// Makes the directory if it is not there, and takes it.
     pub(super) fn take(path: &Path) -> Result<Self, OpenError> {
@@ -85,13 +92,9 @@ impl Directory {
             }
             Err(TryLockError::Error(cause)) => return Err(io(cause)),
         }
-        let mut write = || {
-            lock.set_len(0)?;
-            lock.rewind()?;
-            writeln!(lock, "{}", std::process::id())
-        };
-        write().map_err(io)?;
-        Ok(Self { path: path.to_owned(), lock, open: Mutex::new(None) })
+        sign(&mut lock).map_err(io)?;
+        let itself = File::open(path).map_err(io)?;
+        Ok(Self { path: path.to_owned(), itself, lock: Mutex::new(lock), open: Mutex::default() })
     }
 
     /// Whether there is a store in this directory, which need not be there itself.
@@ -102,6 +105,67 @@ impl Directory {
 
     pub(super) fn file(&self) -> PathBuf {
         self.path.join(Self::FILE)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, File> {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lock file, made anew, unless another process holds the one that is there.
+    fn lock_anew(&self) -> io::Result<()> {
+        let mut lock = private().open(self.path.join(Self::LOCK))?;
+        if lock.try_lock().is_ok() {
+            sign(&mut lock)?;
+            *self.locked() = lock;
+            tracing::warn!(directory = %self.path.display(), "lock file was removed: it was made anew");
+        }
+        Ok(())
+    }
+
+    fn opened(&self) -> MutexGuard<'_, Option<File>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A handle of its own to the database's file.
+    fn handle(&self) -> io::Result<File> {
+        self.opened().as_ref().ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    /// The database's file, written anew from what is open, unless something is in its place.
+    fn write_anew(&self) -> io::Result<()> {
+        let copy = self.path.join(Self::COPY);
+        let write = || {
+            let mut from = self.handle()?;
+            from.rewind()?;
+            let mut to = private().truncate(true).open(&copy)?;
+            io::copy(&mut from, &mut to)?;
+            to.sync_all()?;
+            // This fails if the name is taken.
+            std::fs::hard_link(&copy, self.file())?;
+            self.itself.sync_all()?;
+            *self.opened() = Some(to);
+            Ok(())
+        };
+        let written = write();
+        let removed = std::fs::remove_file(&copy);
+        written.and(removed)
+    }
+}
+
+/// Writes down who holds the lock.
+fn sign(lock: &mut File) -> io::Result<()> {
+    lock.set_len(0)?;
+    lock.rewind()?;
+    writeln!(lock, "{}", std::process::id())
+}
+
+/// Whether the path leads to this open file; none if there is nothing.
+fn leads_to(path: &Path, open: &File) -> io::Result<Option<bool>> {
+    let open = open.metadata()?;
+    match std::fs::metadata(path) {
+        Ok(there) => Ok(Some((there.dev(), there.ino()) == (open.dev(), open.ino()))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -116,9 +180,15 @@ impl Medium for Directory {
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
         let open = || {
             let file = private().open(self.file())?;
+            // One of its own: redb's lock belongs to the other.
+            let reading = File::open(self.file())?;
+            if leads_to(&self.file(), &file)? != Some(true) || leads_to(&self.file(), &reading)? != Some(true)
+            {
+                return Err(io::Error::other("it was replaced while it was opened"));
+            }
+            *self.opened() = Some(reading);
             // The file's name is on the disk before anything that is in it counts.
             File::open(&self.path)?.sync_all()?;
-            *self.open.lock().unwrap_or_else(PoisonError::into_inner) = Some(file.try_clone()?);
             Ok(file)
         };
         builder.create_with_backend(FileBackend::new(open().map_err(redb::StorageError::Io)?)?)
@@ -130,49 +200,47 @@ impl Medium for Directory {
     }
 
     fn size(&self) -> io::Result<u64> {
-        std::fs::metadata(self.file()).map(|metadata| metadata.len())
+        self.handle()?.length()
     }
 
     fn forget(&self) -> io::Result<()> {
-        let file = File::open(self.file())?;
-        Ok(rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?)
+        Ok(rustix::fs::fadvise(&self.handle()?, 0, None, rustix::fs::Advice::DontNeed)?)
     }
 
-    fn place(&self) -> io::Result<Place> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = open.as_ref() else { return Ok(Place::Ours) };
-        let open = open.metadata()?;
-        match std::fs::metadata(self.file()) {
-            Ok(found) if (found.dev(), found.ino()) == (open.dev(), open.ino()) => Ok(Place::Ours),
-            Ok(_) => Ok(Place::Foreign),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::Empty),
-            Err(error) => Err(error),
-        }
+    fn view(&self) -> io::Result<Box<dyn Source>> {
+        self.forget()?;
+        Ok(Box::new(self.handle()?))
     }
 
-    fn put_back(&self) -> io::Result<()> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = open.as_ref() else { return Ok(()) };
-        let mut copy = NamedTempFile::new_in(&self.path)?;
-        let (mut at, mut piece) = (0, vec![0; 1 << 20]);
-        loop {
-            let read = open.read_at(&mut piece, at)?;
-            if read == 0 {
-                break;
+    fn wrong_path(&self) -> io::Result<Option<WrongPath>> {
+        Ok(if leads_to(&self.path, &self.itself)? != Some(true) {
+            Some(WrongPath::Directory)
+        } else if leads_to(&self.path.join(Self::LOCK), &self.locked())? != Some(true) {
+            Some(WrongPath::Lock)
+        } else {
+            match leads_to(&self.file(), &self.handle()?)? {
+                Some(true) => None,
+                Some(false) => Some(WrongPath::Replaced),
+                None => Some(WrongPath::Removed),
             }
-            copy.write_all(&piece[..read])?;
-            at += read as u64;
+        })
+    }
+
+    fn put_back(&self) -> io::Result<Option<WrongPath>> {
+        if self.wrong_path()? == Some(WrongPath::Removed) {
+            self.write_anew()?;
+            tracing::warn!(file = %self.file().display(), "the store was removed: it was written anew");
         }
-        copy.as_file().sync_all()?;
-        // Whoever put another file there in the meantime keeps it.
-        copy.persist_noclobber(self.file())?;
-        File::open(&self.path)?.sync_all()
+        if self.wrong_path()? == Some(WrongPath::Lock) {
+            self.lock_anew()?;
+        }
+        self.wrong_path()
     }
 
     fn release(&self) -> io::Result<()> {
         // Whoever has it next may take the place of the file.
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.lock.unlock()
+        self.opened().take();
+        self.locked().unlock()
     }
 }
 

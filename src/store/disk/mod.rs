@@ -9,12 +9,16 @@
 //! - a body is in the [`cache`], or read when a poll takes it.
 //!
 //! In reading order: [`codec`], [`record`], [`row`] and [`clients`] (what is in the file), [`tables`] (where),
-//! [`elapsed`] (what times in it mean), [`medium`] and [`file`] (the file itself), [`writer`] and [`follow`]
-//! (into it), [`recover`] and [`open`] (out of it, at the start), [`read`] (bodies, later).
+//! [`elapsed`] (what times in it mean), [`medium`], [`view`] and [`file`] (the file itself), [`writer`] and
+//! [`follow`] (into it), [`recover`] and [`open`] (out of it, at the start), [`read`] (bodies, later).
 //!
 //! Invariants:
 //! - nothing is answered before it is on the disk, and after a commit failed nothing is answered at all
 //!   until the file was read anew, checked, and written to;
+//! - once a second the writer looks whether the paths still lead to what is open. If not, nothing is answered
+//!   until they do; a file that was removed is written anew from the open one, one that was replaced is not
+//!   touched;
+//! - bodies are read while nothing can be written;
 //! - no id is given twice, whatever happens: ids are reserved on the disk before they are given;
 //! - a body is written once, under a number that no other body gets, with a checksum;
 //! - a record that cannot be read is moved out of the way and counted; the rest is served.
@@ -36,6 +40,7 @@ mod status;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod view;
 mod writer;
 
 use std::sync::atomic::Ordering::Relaxed;
@@ -357,7 +362,7 @@ impl MailboxStore for DiskStore {
     }
 
     fn status(&self) -> StoreStatus {
-        self.status.report(self.recovery, self.file.is_readable())
+        self.status.report(self.recovery)
     }
 
     async fn close(&self) {

@@ -99,7 +99,10 @@ impl DiskStore {
 }
 
 fn unreadable(name: &str) -> impl Fn(FileError) -> OpenError {
-    move |error| OpenError::Unreadable { path: name.to_owned(), cause: error.to_string() }
+    move |error| match error {
+        FileError::Redb(redb::Error::DatabaseAlreadyOpen) => OpenError::InUse { path: name.to_owned() },
+        error => OpenError::Unreadable { path: name.to_owned(), cause: error.to_string() },
+    }
 }
 
 fn open_file(medium: Box<dyn Medium>, name: &str) -> Result<DatabaseFile, OpenError> {

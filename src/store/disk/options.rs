@@ -82,6 +82,12 @@ pub enum OpenError {
         /// The process, as it wrote itself down.
         holder: String,
     },
+    /// Another process has its file, though it does not hold the lock.
+    #[error("{path} is in use by another process, whose lock file was removed: stop that process first")]
+    InUse {
+        /// Which file.
+        path: String,
+    },
     /// The file cannot be read as what it should be.
     #[error("{path} cannot be read: it is damaged, or no store of Pollgate's ({cause})")]
     Unreadable {

@@ -6,8 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::task::spawn_blocking;
 
 use super::DiskStore;
-use super::file::DatabaseFile;
+use super::file::{DatabaseFile, FileError};
 use super::record::{self, Place};
+use super::status::Status;
 use super::tables::{Put, Table};
 use crate::mailbox::{Batch, EventId, Lost, MailboxId, Message, TakenMessage};
 
@@ -45,8 +46,8 @@ impl DiskStore {
             }
             let known = attempt == 0 || self.caught_up().await;
             let wanted: Vec<Place> = missing.iter().map(|n| places[*n]).collect();
-            let file = self.file.clone();
-            let read = spawn_blocking(move || read_all(&file, mailbox, &wanted)).await;
+            let (file, status) = (self.file.clone(), self.status.clone());
+            let read = spawn_blocking(move || read_all(&file, &status, mailbox, &wanted)).await;
             // A task that ended early has read nothing; and what the writer could not write is not missing.
             let mut read = read.ok().filter(|_| known).into_iter().flatten();
             for n in missing {
@@ -95,14 +96,43 @@ impl DiskStore {
     }
 }
 
-fn read_all(file: &DatabaseFile, mailbox: MailboxId, places: &[Place]) -> Vec<Result<Arc<Message>, Unread>> {
-    let read = |place: &Place| match file.read(Table::Bodies, place.0) {
-        Ok(Some(record)) => match record::read(&record, mailbox, *place) {
-            Ok(message) => Ok(Arc::new(message)),
-            Err(_) => Err(Unread::Damaged(record)),
-        },
-        Ok(None) => Err(Unread::Missing),
-        Err(_) => Err(Unread::Unavailable),
+fn read_all(
+    file: &DatabaseFile,
+    status: &Status,
+    mailbox: MailboxId,
+    places: &[Place],
+) -> Vec<Result<Arc<Message>, Unread>> {
+    let read = |place: &Place| {
+        let read = match file.read(Table::Bodies, place.0) {
+            Ok(Some(record)) => match record::read(&record, mailbox, *place) {
+                Ok(message) => Ok(Arc::new(message)),
+                Err(_) => Err(Unread::Damaged(record)),
+            },
+            Ok(None) => Err(Unread::Missing),
+            Err(error) => match file.view(Table::Bodies, place.0) {
+                Ok(record) => {
+                    // A view may be older than the database: what it does not have is not missing.
+                    let message = record.and_then(|record| record::read(&record, mailbox, *place).ok());
+                    message.map(Arc::new).ok_or(Unread::Unavailable)
+                }
+                Err(FileError::Closed) => Err(Unread::Unavailable),
+                Err(_) => {
+                    status.unread(*place, &error);
+                    return Err(Unread::Unavailable);
+                }
+            },
+        };
+        status.read(*place);
+        read
     };
     places.iter().map(read).collect()
+}
+
+/// Tries again what could not be read.
+pub(super) fn retry(file: &DatabaseFile, status: &Status) {
+    if let Some(place) = status.unreadable()
+        && (file.read(Table::Bodies, place.0).is_ok() || file.view(Table::Bodies, place.0).is_ok())
+    {
+        status.read(place);
+    }
 }

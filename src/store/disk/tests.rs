@@ -4,6 +4,8 @@ use crate::store::Caps;
 use crate::store::contract::store_contract;
 
 mod faults;
+mod paths;
+mod reading;
 mod restart;
 mod settings;
 mod simulated;

@@ -5,9 +5,9 @@
 //! until the file was closed, read anew from the disk, checked, and everything that failed was written
 //! after all; what comes meanwhile is kept in memory, a row once.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 
 use super::elapsed::StoreClock;
 use super::file::{DatabaseFile, FileError};
-use super::medium::Place;
 use super::row::{write_number, write_seen};
 use super::status::Status;
 use super::tables::{Put, Staged, Table, meta};
@@ -127,7 +126,7 @@ impl Writer {
             retry: None,
             looked: None,
             reopened: false,
-            displaced: false,
+            said: String::new(),
         };
         let mut staged = Staged::default();
         for put in std::mem::take(&mut thread.writer.first) {
@@ -153,8 +152,8 @@ struct Thread {
     looked: Option<Instant>,
     /// Whether the file was read anew since the last commit failed.
     reopened: bool,
-    /// Whether it was removed or replaced: nothing is written until it is in its place.
-    displaced: bool,
+    /// Why it could not write, as it was last said.
+    said: String,
 }
 
 /// What is written in one commit, and who waits for it.
@@ -202,6 +201,7 @@ impl Thread {
             if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
                 self.look();
             }
+            self.mend();
             let close = batch.close.take();
             self.write(batch);
             if close.is_some() {
@@ -224,7 +224,7 @@ impl Thread {
             // Nobody is answered on a guess.
             drop(waiting);
             self.unsaved.then(staged);
-            if clock::instant() >= at && !self.displaced {
+            if clock::instant() >= at {
                 self.heal(wait);
             }
             return;
@@ -264,6 +264,7 @@ impl Thread {
     fn fail(&mut self, staged: Staged, error: &FileError) {
         self.writer.status.broken.store(true, Relaxed);
         tracing::error!(%error, "the store cannot write: callbacks are refused until it can again");
+        self.said = error.to_string();
         self.unsaved.then(staged);
         self.reopened = false;
         if error.is_no_space() {
@@ -276,18 +277,23 @@ impl Thread {
     /// once, so that polls find in it what was written before.
     fn heal(&mut self, wait: Duration) {
         let mut unsaved = std::mem::take(&mut self.unsaved);
-        let reopened = if self.reopened { Ok(()) } else { self.writer.file.reopen() };
+        let reopened = if self.reopened { Ok(()) } else { self.writer.file.reopen(true) };
         let healed = reopened.and_then(|()| self.commit(&mut unsaved));
-        self.reopened = healed.is_ok() || self.writer.file.reopen().is_ok();
+        self.reopened = healed.is_ok() || self.writer.file.reopen(true).is_ok();
         match healed {
             Ok(()) => {
                 self.retry = None;
+                *self.writer.status.wrong_path.lock().unwrap_or_else(PoisonError::into_inner) = None;
                 self.writer.status.broken.store(false, Relaxed);
                 self.look();
                 tracing::warn!("the store can write again, and nothing was lost");
             }
             Err(error) => {
-                tracing::warn!(%error, "the store still cannot write");
+                let why = error.to_string();
+                if why != self.said {
+                    tracing::warn!(%error, "the store still cannot write");
+                    self.said = why;
+                }
                 self.unsaved = unsaved;
                 self.retry = Some((clock::instant() + wait, (wait * 2).min(LAST_RETRY)));
                 if error.is_no_space() {
@@ -297,16 +303,35 @@ impl Thread {
         }
     }
 
-    /// Looks whether the file is in its place, whether it can be read, and how much room there is.
-    fn look(&mut self) {
-        self.looked = Some(clock::instant());
-        self.look_at_place();
+    /// Reads the file anew if redb gave it up: a read that failed says nothing about what was written.
+    fn mend(&mut self) {
         if self.retry.is_none()
-            && !self.writer.file.is_readable()
-            && let Err(error) = self.writer.file.reopen()
+            && self.writer.file.given_up()
+            && let Err(error) = self.writer.file.reopen(false)
         {
             self.fail(Staged::default(), &error);
         }
+    }
+
+    /// Looks whether the paths still lead to what is open: what is written to a file without a name is gone
+    /// with the process.
+    fn look_at_paths(&mut self) {
+        // What cannot be found out now is found out later.
+        let Ok(wrong) = self.writer.file.medium().wrong_path() else { return };
+        *self.writer.status.wrong_path.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
+        if let Some(wrong) = wrong {
+            self.reopened = false;
+            if self.retry.is_none() {
+                self.fail(Staged::default(), &FileError::WrongPath(wrong));
+            }
+        }
+    }
+
+    /// Looks how much room there is, and whether what could not be read can be.
+    fn look(&mut self) {
+        self.looked = Some(clock::instant());
+        self.look_at_paths();
+        super::read::retry(&self.writer.file, &self.writer.status);
         let Writer { file, status, min_free_bytes, .. } = &self.writer;
         if let Ok(size) = file.medium().size() {
             status.file_bytes.store(size, Relaxed);
@@ -324,60 +349,9 @@ impl Thread {
         }
     }
 
-    /// What is written to a file that nobody will find is lost with the process.
-    fn look_at_place(&mut self) {
-        let place = match self.writer.file.medium().place() {
-            Ok(place) => place,
-            // That it cannot be looked at says nothing of what is there.
-            Err(_) => return,
-        };
-        if place == Place::Empty && self.put_back() {
-            return;
-        }
-        let is_displaced = place != Place::Ours;
-        if std::mem::replace(&mut self.displaced, is_displaced) == is_displaced {
-            return;
-        }
-        self.writer.status.displaced.store(is_displaced, Relaxed);
-        if is_displaced {
-            self.writer.status.broken.store(true, Relaxed);
-            tracing::error!(
-                "the store's file was removed or replaced while it was open: callbacks are refused until the file is put \
-                 back; what was acknowledged is still in memory and in the file that is open"
-            );
-        } else {
-            tracing::warn!("the store's file is in its place again");
-        }
-        self.retry = Some((clock::instant(), FIRST_RETRY));
-    }
-
-    /// Whether a file that was removed could be written anew, from what is still open.
-    fn put_back(&mut self) -> bool {
-        let put_back =
-            self.writer.file.medium().put_back().map_err(|cause| FileError::Redb(redb::Error::Io(cause)));
-        match put_back.and_then(|()| self.writer.file.reopen()) {
-            Ok(()) => {
-                tracing::error!(
-                    "the store's file was removed while it was open: it was written anew, and nothing was lost"
-                );
-                (self.displaced, self.reopened) = (false, true);
-                self.writer.status.displaced.store(false, Relaxed);
-                self.writer.status.broken.store(true, Relaxed);
-                self.retry = Some((clock::instant(), FIRST_RETRY));
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
     /// The last commit, and the file is closed.
     fn end(mut self, close: Option<oneshot::Sender<()>>) {
-        if self.displaced {
-            tracing::error!(
-                "the store ends while its file is not in its place: what was acknowledged since it was removed or replaced is \
-                 in the file that was moved away, if there is one"
-            );
-        }
+        self.look_at_paths();
         if self.retry.is_some() {
             self.heal(LAST_RETRY);
         }

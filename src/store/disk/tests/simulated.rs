@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use redb::{Builder, Database, DatabaseError, StorageBackend};
 
 use super::super::medium::Medium;
+use super::super::view::Source;
 use super::super::{DiskOptions, DiskStore};
 
 /// The disk; its clones are the same one.
@@ -31,6 +32,10 @@ struct State {
     failing_syncs: u32,
     /// So many reads fail from now on.
     failing_reads: u32,
+    /// Whether nothing can be written.
+    read_only: bool,
+    /// Whether nothing that was read is kept in memory.
+    uncached: bool,
     /// Whether there is room.
     full: bool,
 }
@@ -93,6 +98,15 @@ impl Disk {
         self.state().failing_reads = times;
     }
 
+    /// Every read of a store that is opened from now on reaches the disk.
+    pub(super) fn uncached(&self) {
+        self.state().uncached = true;
+    }
+
+    pub(super) fn read_only(&self, read_only: bool) {
+        self.state().read_only = read_only;
+    }
+
     /// The disk does nothing until this goes.
     pub(super) fn hold(&self) -> impl Sized + '_ {
         self.state()
@@ -142,6 +156,7 @@ impl Disk {
         state.synced = left.clone();
         state.now = left;
         (state.sync_ignored, state.failing_syncs, state.full) = (false, 0, false);
+        (state.failing_reads, state.read_only) = (0, false);
     }
 }
 
@@ -155,6 +170,10 @@ struct Mounted {
 impl Medium for Mounted {
     fn open(&self, builder: &Builder) -> Result<Database, DatabaseError> {
         builder.create_with_backend(Open { disk: self.disk.clone(), process: self.process })
+    }
+
+    fn cache_bytes(&self) -> usize {
+        if self.disk.state().uncached { 0 } else { 1 << 20 }
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
@@ -171,6 +190,21 @@ impl Medium for Mounted {
         state.since.iter().for_each(|step| apply(&mut now, step));
         state.now = now;
         Ok(())
+    }
+
+    fn view(&self) -> io::Result<Box<dyn Source>> {
+        self.forget()?;
+        Ok(Box::new(Open { disk: self.disk.clone(), process: self.process }))
+    }
+}
+
+impl Source for Open {
+    fn length(&self) -> io::Result<u64> {
+        self.len()
+    }
+
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read(offset, out)
     }
 }
 
@@ -193,6 +227,9 @@ impl Open {
 
     fn step(&self, step: Step) -> io::Result<()> {
         let mut state = self.alive()?;
+        if state.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         if state.full && matches!(step, Step::Write(..)) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -225,6 +262,9 @@ impl StorageBackend for Open {
 
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.alive()?;
+        if state.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
         if state.failing_syncs > 0 {
             state.failing_syncs -= 1;
             // As Linux does it: what was not written counts as written, and is still shown.
